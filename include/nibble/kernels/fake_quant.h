@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+
+/// The launch interface of the fake-quantization kernels: plain structs of raw pointers. Shapes and
+/// dtypes are checked by the caller (ops/); kernels never allocate and never synchronise, and take
+/// empty input.
+namespace nibble::kernels {
+
+enum class DType : uint8_t { kFloat32, kBFloat16, kFloat16 };
+
+/// Which grid of numerics/grids.h.
+enum class GridKind : uint8_t {
+  kSymmetricInt4,   ///< weights of 8da4w and symmetric 4w; scales in `scale_dtype`
+  kAffineInt4,      ///< weights of asymmetric 4w; scales and zeros in bfloat16
+  kAsymmetricInt8,  ///< activations of 8da4w; scales and zeros in float32
+};
+
+/// A row-major matrix cut into groups of `group_size` consecutive columns, one grid a group.
+/// For per-token activations a row is a token and group_size == cols.
+struct GroupedMatrix {
+  GridKind grid = GridKind::kSymmetricInt4;
+  DType dtype = DType::kFloat32;        ///< of the matrix: the D of the formulas
+  DType scale_dtype = DType::kFloat32;  ///< of scales and zeros: the S of the formulas
+  int64_t rows = 0;
+  int64_t cols = 0;        ///< a multiple of group_size
+  int64_t group_size = 1;  ///< > 0
+};
+
+/// Bytes of one row of in-range bits: bit c % 8 of byte c / 8 belongs to column c.
+constexpr int64_t mask_row_bytes(int64_t cols) { return (cols + 7) / 8; }
+
+/// Forward. Every output may be null.
+struct FakeQuantParams {
+  GroupedMatrix matrix;
+  const void* input = nullptr;  ///< [rows, cols], dtype; rows `input_row_stride` elements apart
+  int64_t input_row_stride = 0;
+  DType output_dtype =
+      DType::kFloat32;          ///< the fake-quantized value, exact in dtype, rounded to this
+  void* output = nullptr;       ///< [rows, cols], output_dtype
+  void* scales = nullptr;       ///< [rows, cols / group_size], scale_dtype
+  void* zeros = nullptr;        ///< [rows, cols / group_size], scale_dtype
+  int8_t* codes = nullptr;      ///< [rows, cols]; a NaN's code is 0
+  uint8_t* in_range = nullptr;  ///< [rows, mask_row_bytes(cols)], 1 where the gradient passes
+};
+
+/// Straight-through backward: grad_input = grid.gradient(grad_output, in_range).
+struct FakeQuantBackwardParams {
+  GroupedMatrix matrix;
+  const void* grad_output = nullptr;  ///< [rows, cols], dtype; contiguous
+  const void* scales = nullptr;       ///< [rows, cols / group_size], scale_dtype, of the forward
+  const uint8_t* in_range = nullptr;  ///< of the forward
+  void* grad_input = nullptr;         ///< [rows, cols], dtype; may be grad_output
+};
+
+/// Dequantization of stored codes.
+struct DequantizeParams {
+  GroupedMatrix matrix;
+  const int8_t* codes = nullptr;  ///< [rows, cols]
+  const void* scales = nullptr;   ///< [rows, cols / group_size], scale_dtype
+  const void* zeros = nullptr;  ///< [rows, cols / group_size], scale_dtype; null for kSymmetricInt4
+  void* output = nullptr;       ///< [rows, cols], dtype
+};
+
+/// CPU: process rows [row_begin, row_end), so that the caller chooses the threads.
+void fake_quantize_cpu(const FakeQuantParams& params, int64_t row_begin, int64_t row_end);
+void fake_quantize_backward_cpu(const FakeQuantBackwardParams& params, int64_t row_begin,
+                                int64_t row_end);
+void dequantize_cpu(const DequantizeParams& params, int64_t row_begin, int64_t row_end);
+
+}  // namespace nibble::kernels

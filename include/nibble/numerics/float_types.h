@@ -1,0 +1,148 @@
+#pragma once
+
+#include <nibble/core/host_device.h>
+
+#include <cstdint>
+#include <cstring>
+
+/// 16-bit floating point without any framework, and IEEE single arithmetic that no compiler flag
+/// may contract. Everything here gives the same bits on the host and on a CUDA device.
+namespace nibble::numerics {
+
+#if defined(__FAST_MATH__)
+#error "nibble/numerics needs IEEE arithmetic: compile without -ffast-math / -Ofast"
+#endif
+
+NIBBLE_HD uint32_t float_bits(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof(bits));
+  return bits;
+}
+
+NIBBLE_HD float float_from_bits(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+/// bfloat16: the upper half of a float.
+struct BFloat16 {
+  uint16_t bits = 0;
+
+  BFloat16() = default;
+  /// Rounds to nearest, ties to even. NaN stays NaN (quiet); subnormals are kept.
+  NIBBLE_HD explicit BFloat16(float value) {
+    const uint32_t u = float_bits(value);
+    const bool is_nan = (u & 0x7fffffffu) > 0x7f800000u;
+    bits = is_nan ? static_cast<uint16_t>((u >> 16) | 0x0040u)
+                  : static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+  }
+  NIBBLE_HD static BFloat16 from_bits(uint16_t bits) {
+    BFloat16 result;
+    result.bits = bits;
+    return result;
+  }
+  /// Exact.
+  NIBBLE_HD explicit operator float() const {
+    return float_from_bits(static_cast<uint32_t>(bits) << 16);
+  }
+};
+
+/// IEEE binary16.
+struct Float16 {
+  uint16_t bits = 0;
+
+  Float16() = default;
+  /// Rounds to nearest, ties to even; overflows to infinity, keeps subnormals and NaN.
+  NIBBLE_HD explicit Float16(float value) {
+    const uint32_t u = float_bits(value);
+    const uint16_t sign = static_cast<uint16_t>((u >> 16) & 0x8000u);
+    const uint32_t magnitude = u & 0x7fffffffu;
+    if (magnitude > 0x7f800000u) {
+      bits = static_cast<uint16_t>(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu));
+    } else if (magnitude >= 0x477ff000u) {  // 65520 and above round to infinity
+      bits = static_cast<uint16_t>(sign | 0x7c00u);
+    } else if (magnitude >= 0x38800000u) {  // normal: rebias the exponent, round the mantissa
+      const uint32_t rounded = magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u);
+      bits = static_cast<uint16_t>(sign | (rounded >> 13));
+    } else {  // subnormal: adding 0.5 aligns the mantissa so that the FPU rounds at 2^-24
+      const float aligned = float_from_bits(magnitude) + 0.5f;
+      bits = static_cast<uint16_t>(sign | (float_bits(aligned) - 0x3f000000u));
+    }
+  }
+  NIBBLE_HD static Float16 from_bits(uint16_t bits) {
+    Float16 result;
+    result.bits = bits;
+    return result;
+  }
+  /// Exact.
+  NIBBLE_HD explicit operator float() const {
+    const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
+    const uint32_t exponent = (bits >> 10) & 0x1fu;
+    const uint32_t mantissa = bits & 0x3ffu;
+    if (exponent == 0) {  // zero or subnormal: mantissa * 2^-24, exact in float
+      const float magnitude = static_cast<float>(mantissa) * 5.9604644775390625e-8f;
+      return float_from_bits(sign | float_bits(magnitude));
+    }
+    if (exponent == 0x1fu) {
+      return float_from_bits(sign | 0x7f800000u | (mantissa << 13));
+    }
+    return float_from_bits(sign | ((exponent + 112u) << 23) | (mantissa << 13));
+  }
+};
+
+/// `value` rounded to the precision of T, as a float.
+template <class T>
+NIBBLE_HD float round_to(float value) {
+  return static_cast<float>(T(value));
+}
+template <>
+NIBBLE_HD float round_to<float>(float value) {
+  return value;
+}
+
+/// The dtype of an operation on tensors of types A and B, as PyTorch promotes them.
+template <class A, class B>
+struct Promote {
+  using type = float;
+};
+template <class A>
+struct Promote<A, A> {
+  using type = A;
+};
+template <class A, class B>
+using promote_t = typename Promote<A, B>::type;
+
+/// Smallest positive normal number of T.
+template <class T>
+NIBBLE_HD constexpr float smallest_normal() {
+  return 1.1754943508222875e-38f;  // 2^-126: float and bfloat16 share the exponent range
+}
+template <>
+NIBBLE_HD constexpr float smallest_normal<Float16>() {
+  return 6.103515625e-05f;  // 2^-14
+}
+
+// IEEE single operations, each rounded once: never contracted to a fused multiply-add.
+#if defined(__CUDA_ARCH__)
+NIBBLE_HD float add(float a, float b) { return __fadd_rn(a, b); }
+NIBBLE_HD float subtract(float a, float b) { return __fsub_rn(a, b); }
+NIBBLE_HD float multiply(float a, float b) { return __fmul_rn(a, b); }
+NIBBLE_HD float divide(float a, float b) { return __fdiv_rn(a, b); }
+NIBBLE_HD float round_half_even(float a) { return rintf(a); }
+#else
+NIBBLE_HD float add(float a, float b) { return a + b; }
+NIBBLE_HD float subtract(float a, float b) { return a - b; }
+NIBBLE_HD float multiply(float a, float b) { return a * b; }
+NIBBLE_HD float divide(float a, float b) { return a / b; }
+NIBBLE_HD float round_half_even(float a) { return __builtin_rintf(a); }
+#endif
+
+/// min, max and clamp that pass NaN on, as ATen's do (std::min and fminf do not).
+NIBBLE_HD float nan_min(float a, float b) { return (a < b || a != a) ? a : b; }
+NIBBLE_HD float nan_max(float a, float b) { return (a > b || a != a) ? a : b; }
+NIBBLE_HD float nan_clamp(float a, float low, float high) {
+  return a < low ? low : (a > high ? high : a);
+}
+
+}  // namespace nibble::numerics

@@ -1,0 +1,149 @@
+#pragma once
+
+#include <nibble/numerics/float_types.h>
+
+/// The three quantization grids, and with them every formula of the project: how a group's
+/// parameters are chosen, how a value becomes a code, a code a value, and what the straight-through
+/// gradient is. The reference loops, the SIMD and CUDA kernels and the tests all call these.
+///
+/// Source: TorchAO 0.18.0 on CPU (torchao/quantization/qat, quant_primitives.py); docs/numerics.md.
+/// Values are floats that are exact in their type; R_T(v) is v rounded to type T, half to even. D
+/// is the type of the tensor, S that of the scales, P = promote(D, S). Each written operation
+/// rounds once: nothing here may be contracted or reassociated.
+///
+/// A grid is a value type with
+///   static G choose(float lowest, float highest)   parameters of a group from its extremes
+///   float unclamped_code(float x)                  the integer before clamping
+///   float dequantize(float code)                   the value of a code, exact in D
+///   float gradient(float g, bool in_range)         straight-through gradient, exact in D
+///   kMinCode, kMaxCode                             inclusive
+/// NaN in a group makes its scale NaN and every value of the group NaN; an infinity does the same
+/// through 0 * inf. Nothing traps.
+namespace nibble::numerics {
+
+/// A grid's answer for one value.
+struct QuantizedValue {
+  float code;     ///< clamped to [kMinCode, kMaxCode]; NaN for a NaN
+  bool in_range;  ///< the unclamped code was inside, bounds included: the gradient passes
+};
+
+template <class Grid>
+NIBBLE_HD QuantizedValue quantize(const Grid& grid, float x) {
+  const float code = grid.unclamped_code(x);
+  return {nan_clamp(code, Grid::kMinCode, Grid::kMaxCode),
+          code >= Grid::kMinCode && code <= Grid::kMaxCode};
+}
+
+/// int4 weights of 8da4w and of symmetric 4w: code * scale, codes -8..7, one scale a group.
+///   scale = R_S(max(R_D(max|w| / 7.5), smallest normal of D))
+template <class D, class S>
+struct SymmetricInt4 {
+  static constexpr float kMinCode = -8.0f;
+  static constexpr float kMaxCode = 7.0f;
+  using Product = promote_t<D, S>;
+
+  float scale;
+  float inverse;  ///< R_S(1 / scale)
+
+  NIBBLE_HD static SymmetricInt4 from_scale(float scale) {
+    return {scale, round_to<S>(divide(1.0f, scale))};
+  }
+  NIBBLE_HD static SymmetricInt4 choose(float lowest, float highest) {
+    const float magnitude = nan_max(-nan_min(lowest, 0.0f), nan_max(highest, 0.0f));
+    const float scale = round_to<D>(divide(magnitude, 7.5f));
+    return from_scale(round_to<S>(nan_max(scale, smallest_normal<D>())));
+  }
+  NIBBLE_HD float unclamped_code(float w) const {
+    // Adding the zero point, 0, turns -0 into +0.
+    return add(round_half_even(round_to<Product>(multiply(w, inverse))), 0.0f);
+  }
+  NIBBLE_HD float dequantize(float code) const {
+    return round_to<D>(round_to<Product>(multiply(code, scale)));
+  }
+  NIBBLE_HD float gradient(float g, bool in_range) const {
+    const float scaled = round_to<D>(round_to<Product>(multiply(g, scale)));
+    return round_to<D>(round_to<Product>(multiply(in_range ? scaled : 0.0f, inverse)));
+  }
+  NIBBLE_HD float zero() const { return 0.0f; }
+};
+
+/// uint4 weights of 4w (tinygemm): (code - 8) * scale + zero, codes 0..15, float zero point; 0 is
+/// not forced into the range. Scale and zero are bfloat16.
+///   s0 = max(R_D(R_D(max - min) / 15), R_D(1e-6)); scale = bf16(s0); zero = bf16(R_D(min + R_D(8
+///   s0)))
+template <class D>
+struct AffineInt4 {
+  static constexpr float kMinCode = 0.0f;
+  static constexpr float kMaxCode = 15.0f;
+  static constexpr float kMidCode = 8.0f;
+  using Product = promote_t<D, BFloat16>;
+
+  float scale;
+  float zero_point;
+  float low;  ///< bf16(zero - bf16(8 scale)): what code 0 stands for when quantizing
+
+  NIBBLE_HD static AffineInt4 from_parameters(float scale, float zero_point) {
+    const float half_width = round_to<BFloat16>(multiply(scale, kMidCode));
+    return {scale, zero_point, round_to<BFloat16>(subtract(zero_point, half_width))};
+  }
+  NIBBLE_HD static AffineInt4 choose(float lowest, float highest) {
+    const float step = round_to<D>(divide(round_to<D>(subtract(highest, lowest)), 15.0f));
+    const float scale = nan_max(step, round_to<D>(1e-6f));
+    const float middle = round_to<D>(add(lowest, round_to<D>(multiply(scale, kMidCode))));
+    return from_parameters(round_to<BFloat16>(scale), round_to<BFloat16>(middle));
+  }
+  NIBBLE_HD float unclamped_code(float w) const {
+    const float offset = round_to<Product>(subtract(w, low));
+    return round_half_even(round_to<Product>(divide(offset, scale)));
+  }
+  NIBBLE_HD float dequantize(float code) const {
+    const float scaled = round_to<Product>(multiply(subtract(code, kMidCode), scale));
+    return round_to<D>(round_to<Product>(add(scaled, zero_point)));
+  }
+  NIBBLE_HD float gradient(float g, bool in_range) const {
+    const float scaled = round_to<D>(round_to<Product>(multiply(g, scale)));
+    return round_to<D>(round_to<Product>(divide(in_range ? scaled : 0.0f, scale)));
+  }
+  NIBBLE_HD float zero() const { return zero_point; }
+};
+
+/// int8 activations of 8da4w, one scale and zero point a token: (code - zero) * scale, codes
+/// -128..127, 0 always representable. Scale and zero point are float, the zero point an integer.
+///   s = max(R_D(R_D(hi - lo) / 255), 2^-23), lo = min(x, 0), hi = max(x, 0)
+///   zero = clamp(-128 - rint(R_D(lo / s)), -128, 127); code = rint(x * (1/s)) + zero
+template <class D>
+struct AsymmetricInt8 {
+  static constexpr float kMinCode = -128.0f;
+  static constexpr float kMaxCode = 127.0f;
+  static constexpr float kSmallestScale = 1.1920928955078125e-07f;  // 2^-23
+
+  float scale;
+  float inverse;  ///< 1 / scale in float
+  float zero_point;
+
+  NIBBLE_HD static AsymmetricInt8 from_parameters(float scale, float zero_point) {
+    return {scale, divide(1.0f, scale), zero_point};
+  }
+  NIBBLE_HD static AsymmetricInt8 choose(float lowest, float highest) {
+    const float low = nan_min(lowest, 0.0f);
+    const float high = nan_max(highest, 0.0f);
+    const float step = round_to<D>(divide(round_to<D>(subtract(high, low)), 255.0f));
+    const float scale = nan_max(step, kSmallestScale);
+    const float below = round_half_even(round_to<D>(divide(low, scale)));
+    return from_parameters(scale,
+                           nan_clamp(round_to<D>(subtract(kMinCode, below)), kMinCode, kMaxCode));
+  }
+  NIBBLE_HD float unclamped_code(float x) const {
+    return add(round_half_even(multiply(x, inverse)), zero_point);
+  }
+  NIBBLE_HD float dequantize(float code) const {
+    return round_to<D>(multiply(round_to<D>(subtract(code, zero_point)), scale));
+  }
+  NIBBLE_HD float gradient(float g, bool in_range) const {
+    const float scaled = round_to<D>(multiply(g, scale));
+    return round_to<D>(multiply(in_range ? scaled : 0.0f, inverse));
+  }
+  NIBBLE_HD float zero() const { return zero_point; }
+};
+
+}  // namespace nibble::numerics
