@@ -16,7 +16,7 @@ if(NOT NIBBLE_TORCH_INCLUDE)
 endif()
 get_filename_component(_nibble_torch_root ${NIBBLE_TORCH_INCLUDE} DIRECTORY)
 
-file(STRINGS ${NIBBLE_TORCH_INCLUDE}/torch/csrc/api/include/torch/version.h _nibble_version_lines
+file(STRINGS ${NIBBLE_TORCH_INCLUDE}/torch/headeronly/version.h _nibble_version_lines
      REGEX "#define TORCH_VERSION_(MAJOR|MINOR) ")
 string(REGEX REPLACE ".*MAJOR ([0-9]+).*MINOR ([0-9]+).*" "\\1.\\2" _nibble_torch_found "${_nibble_version_lines}")
 if(NOT _nibble_torch_found VERSION_EQUAL NIBBLE_TORCH_VERSION)

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/ScalarType.h>
+
+#include <cstdint>
+#include <optional>
+#include <tuple>
+
+/// Fake quantization as Tensor functions. Each is also an operator of the dispatcher for CPU, CUDA
+/// and Meta tensors (torch.ops.nibble.<name> after torch.ops.load_library("libnibble_ops.so")).
+/// Formulas, rounding and their source: numerics/grids.h. CPU and CUDA give the same bits.
+///
+/// Weights are [out, in] and float32, bfloat16 or float16; `group_size` consecutive columns share a
+/// scale and must divide `in`. `symmetric` chooses the int4 grid of 8da4w, otherwise tinygemm's
+/// affine one, whose `scale_dtype` must be bfloat16. Activations are [..., features] of rank 1 or
+/// more and get one scale and zero point a token (all dimensions but the last). Empty tensors give
+/// empty results. Bad shapes, groups and dtypes throw nibble::Error.
+namespace nibble::ops {
+
+/// fq(W), shape and dtype of `weight`. Gradient: straight-through, ((g * s) * in_range) * (1 / s)
+/// on the symmetric grid and ((g * s) * in_range) / s on the affine one; scales count as constants.
+at::Tensor fake_quantize_weight(const at::Tensor& weight, int64_t group_size, bool symmetric,
+                                at::ScalarType scale_dtype);
+
+/// fq(x), shape and dtype of `x`: int8, asymmetric, dynamic. Gradient as above.
+at::Tensor fake_quantize_activation(const at::Tensor& x);
+
+/// The codes and parameters behind fq(W): codes int8 [out, in] (-8..7 symmetric, 0..15 affine),
+/// scales and zeros `scale_dtype` [out, in / group_size]. zeros are 0 on the symmetric grid. A NaN
+/// gets code 0. Not differentiable.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> quantize_weight(const at::Tensor& weight,
+                                                               int64_t group_size, bool symmetric,
+                                                               at::ScalarType scale_dtype);
+
+/// The value of codes: with the result of quantize_weight it equals fq(W) bit for bit when `dtype`
+/// is that weight's. `zeros` is ignored on the symmetric grid. The group size is in /
+/// scales.size(1).
+at::Tensor dequantize_weight(const at::Tensor& codes, const at::Tensor& scales,
+                             const std::optional<at::Tensor>& zeros, bool symmetric,
+                             at::ScalarType dtype);
+
+/// The codes and parameters behind fq(x): codes int8 of x's shape, scales and zeros float32 of
+/// shape x.shape[:-1] (0-dimensional for a 1-D x). Not differentiable.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> quantize_activation(const at::Tensor& x);
+
+/// Two codes a byte (numerics/pack_int4.h): int8 [rows, cols] to uint8 [rows, ceil(cols / 2)].
+/// `codes` are -8..7, or 0..15 when `symmetric` is false (stored minus 8).
+at::Tensor pack_int4(const at::Tensor& codes, bool symmetric);
+/// The inverse: uint8 [rows, ceil(cols / 2)] to int8 [rows, cols].
+at::Tensor unpack_int4(const at::Tensor& packed, int64_t cols, bool symmetric);
+
+}  // namespace nibble::ops

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <nibble/kernels/fake_quant.h>
+
+#include <ATen/core/Tensor.h>
+
+/// Runs a kernel where its tensors live: on the CPU split over LibTorch's threads, on CUDA on the
+/// current stream. Meta tensors have shapes but no values, so nothing runs for them.
+namespace nibble::ops {
+
+void launch(const kernels::FakeQuantParams& params, const at::Device& device);
+void launch(const kernels::FakeQuantBackwardParams& params, const at::Device& device);
+void launch(const kernels::DequantizeParams& params, const at::Device& device);
+
+}  // namespace nibble::ops

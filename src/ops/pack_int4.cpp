@@ -1,0 +1,63 @@
+#include <nibble/core/error.h>
+#include <nibble/numerics/pack_int4.h>
+#include <nibble/ops/fake_quant.h>
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/bitwise_and.h>
+#include <ATen/ops/bitwise_or.h>
+#include <ATen/ops/bitwise_right_shift.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/stack.h>
+#include <torch/library.h>
+
+namespace nibble::ops {
+namespace {
+
+using at::Tensor;
+
+// Packing happens once a conversion, so ATen's element-wise operators on any device will do.
+Tensor pack(const Tensor& codes, bool symmetric) {
+  NIBBLE_CHECK(codes.dim() == 2 && codes.scalar_type() == at::kChar,
+               "codes to pack must be int8 [rows, cols], got rank ", codes.dim(), " ",
+               c10::toString(codes.scalar_type()));
+  const int64_t stored_zero = numerics::kInt4Offset;
+  Tensor nibbles = symmetric ? codes.add(stored_zero).to(at::kByte) : codes.to(at::kByte);
+  if (codes.size(1) % 2 != 0) nibbles = at::constant_pad_nd(nibbles, {0, 1}, stored_zero);
+  const Tensor pairs = nibbles.reshape({codes.size(0), -1, 2});
+  return pairs.select(2, 0).bitwise_or(pairs.select(2, 1).mul(16)).contiguous();
+}
+
+Tensor unpack(const Tensor& packed, int64_t cols, bool symmetric) {
+  NIBBLE_CHECK(packed.dim() == 2 && packed.scalar_type() == at::kByte &&
+                   packed.size(1) == numerics::packed_row_bytes(cols),
+               "packed codes must be uint8 [rows, ", numerics::packed_row_bytes(cols), "] for ",
+               cols, " columns, got ", packed.sizes(), " ", c10::toString(packed.scalar_type()));
+  const Tensor low = at::bitwise_and(packed, 0x0f);
+  const Tensor high = at::bitwise_right_shift(packed, 4);
+  const Tensor nibbles =
+      at::stack({low, high}, 2).reshape({packed.size(0), -1}).narrow(1, 0, cols).to(at::kChar);
+  return symmetric ? nibbles.sub(numerics::kInt4Offset) : nibbles.contiguous();
+}
+
+}  // namespace
+
+Tensor pack_int4(const Tensor& codes, bool symmetric) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("nibble::pack_int4", "")
+                             .typed<Tensor(const Tensor&, bool)>();
+  return op.call(codes, symmetric);
+}
+
+Tensor unpack_int4(const Tensor& packed, int64_t cols, bool symmetric) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("nibble::unpack_int4", "")
+                             .typed<Tensor(const Tensor&, int64_t, bool)>();
+  return op.call(packed, cols, symmetric);
+}
+
+TORCH_LIBRARY_IMPL(nibble, CompositeImplicitAutograd, library) {
+  library.impl("pack_int4", pack);
+  library.impl("unpack_int4", unpack);
+}
+
+}  // namespace nibble::ops
