@@ -128,7 +128,7 @@ void dequantize(const DequantizeParams& p, int64_t row_begin, int64_t row_end) {
             restore_grid(grid_tag, stored<S>(p.scales, index), stored<S>(p.zeros, index));
         for (int64_t col = g * m.group_size; col < (g + 1) * m.group_size; ++col) {
           const int64_t at = row * m.cols + col;
-          static_cast<D*>(p.output)[at] = D(grid.dequantize(p.codes[at]));
+          static_cast<D*>(p.output)[at] = D(grid.dequantize(static_cast<float>(p.codes[at])));
         }
       }
     }

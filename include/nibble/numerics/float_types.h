@@ -145,4 +145,8 @@ NIBBLE_HD float nan_clamp(float a, float low, float high) {
   return a < low ? low : (a > high ? high : a);
 }
 
+/// Whether low <= a <= high; false for NaN.
+NIBBLE_HD bool within(float a, float low, float high) { return a >= low && a <= high; }
+NIBBLE_HD float select(bool condition, float a, float b) { return condition ? a : b; }
+
 }  // namespace nibble::numerics

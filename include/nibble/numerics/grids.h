@@ -2,6 +2,8 @@
 
 #include <nibble/numerics/float_types.h>
 
+#include <type_traits>
+
 /// The three quantization grids, and with them every formula of the project: how a group's
 /// parameters are chosen, how a value becomes a code, a code a value, and what the straight-through
 /// gradient is. The reference loops, the SIMD and CUDA kernels and the tests all call these.
@@ -13,25 +15,31 @@
 ///
 /// A grid is a value type with
 ///   static G choose(float lowest, float highest)   parameters of a group from its extremes
-///   float unclamped_code(float x)                  the integer before clamping
-///   float dequantize(float code)                   the value of a code, exact in D
-///   float gradient(float g, bool in_range)         straight-through gradient, exact in D
+///   F unclamped_code(F x)                          the integer before clamping
+///   F dequantize(F code)                           the value of a code, exact in D
+///   F gradient(F g, M in_range)                    straight-through gradient, exact in D
 ///   kMinCode, kMaxCode                             inclusive
+/// F is float and M bool, or a SIMD register of floats and its mask with the same free functions
+/// (add, multiply, round_to<T>, within, ...), found by argument-dependent lookup: a vector kernel
+/// evaluates these very lines.
 /// NaN in a group makes its scale NaN and every value of the group NaN; an infinity does the same
 /// through 0 * inf. Nothing traps.
 namespace nibble::numerics {
 
-/// A grid's answer for one value.
+/// A grid's answer for one value, or for each lane.
+template <class F, class M>
 struct QuantizedValue {
-  float code;     ///< clamped to [kMinCode, kMaxCode]; NaN for a NaN
-  bool in_range;  ///< the unclamped code was inside, bounds included: the gradient passes
+  F code;      ///< clamped to [kMinCode, kMaxCode]; NaN for a NaN
+  M in_range;  ///< the unclamped code was inside, bounds included: the gradient passes
 };
 
-template <class Grid>
-NIBBLE_HD QuantizedValue quantize(const Grid& grid, float x) {
-  const float code = grid.unclamped_code(x);
-  return {nan_clamp(code, Grid::kMinCode, Grid::kMaxCode),
-          code >= Grid::kMinCode && code <= Grid::kMaxCode};
+template <class Grid, class F>
+NIBBLE_HD auto quantize(const Grid& grid, F x) {
+  const F low(Grid::kMinCode), high(Grid::kMaxCode);
+  const F code = grid.unclamped_code(x);
+  const auto in_range = within(code, low, high);
+  return QuantizedValue<F, std::remove_cv_t<decltype(in_range)>>{nan_clamp(code, low, high),
+                                                                 in_range};
 }
 
 /// int4 weights of 8da4w and of symmetric 4w: code * scale, codes -8..7, one scale a group.
@@ -53,16 +61,20 @@ struct SymmetricInt4 {
     const float scale = round_to<D>(divide(magnitude, 7.5f));
     return from_scale(round_to<S>(nan_max(scale, smallest_normal<D>())));
   }
-  NIBBLE_HD float unclamped_code(float w) const {
+  template <class F>
+  NIBBLE_HD F unclamped_code(F w) const {
     // Adding the zero point, 0, turns -0 into +0.
-    return add(round_half_even(round_to<Product>(multiply(w, inverse))), 0.0f);
+    return add(round_half_even(round_to<Product>(multiply(w, F(inverse)))), F(0.0f));
   }
-  NIBBLE_HD float dequantize(float code) const {
-    return round_to<D>(round_to<Product>(multiply(code, scale)));
+  template <class F>
+  NIBBLE_HD F dequantize(F code) const {
+    static_assert(!std::is_integral_v<F>, "codes are floats here");
+    return round_to<D>(round_to<Product>(multiply(code, F(scale))));
   }
-  NIBBLE_HD float gradient(float g, bool in_range) const {
-    const float scaled = round_to<D>(round_to<Product>(multiply(g, scale)));
-    return round_to<D>(round_to<Product>(multiply(in_range ? scaled : 0.0f, inverse)));
+  template <class F, class M>
+  NIBBLE_HD F gradient(F g, M in_range) const {
+    const F scaled = round_to<D>(round_to<Product>(multiply(g, F(scale))));
+    return round_to<D>(round_to<Product>(multiply(select(in_range, scaled, F(0.0f)), F(inverse))));
   }
   NIBBLE_HD float zero() const { return 0.0f; }
 };
@@ -92,17 +104,21 @@ struct AffineInt4 {
     const float middle = round_to<D>(add(lowest, round_to<D>(multiply(scale, kMidCode))));
     return from_parameters(round_to<BFloat16>(scale), round_to<BFloat16>(middle));
   }
-  NIBBLE_HD float unclamped_code(float w) const {
-    const float offset = round_to<Product>(subtract(w, low));
-    return round_half_even(round_to<Product>(divide(offset, scale)));
+  template <class F>
+  NIBBLE_HD F unclamped_code(F w) const {
+    const F offset = round_to<Product>(subtract(w, F(low)));
+    return round_half_even(round_to<Product>(divide(offset, F(scale))));
   }
-  NIBBLE_HD float dequantize(float code) const {
-    const float scaled = round_to<Product>(multiply(subtract(code, kMidCode), scale));
-    return round_to<D>(round_to<Product>(add(scaled, zero_point)));
+  template <class F>
+  NIBBLE_HD F dequantize(F code) const {
+    static_assert(!std::is_integral_v<F>, "codes are floats here");
+    const F scaled = round_to<Product>(multiply(subtract(code, F(kMidCode)), F(scale)));
+    return round_to<D>(round_to<Product>(add(scaled, F(zero_point))));
   }
-  NIBBLE_HD float gradient(float g, bool in_range) const {
-    const float scaled = round_to<D>(round_to<Product>(multiply(g, scale)));
-    return round_to<D>(round_to<Product>(divide(in_range ? scaled : 0.0f, scale)));
+  template <class F, class M>
+  NIBBLE_HD F gradient(F g, M in_range) const {
+    const F scaled = round_to<D>(round_to<Product>(multiply(g, F(scale))));
+    return round_to<D>(round_to<Product>(divide(select(in_range, scaled, F(0.0f)), F(scale))));
   }
   NIBBLE_HD float zero() const { return zero_point; }
 };
@@ -133,15 +149,19 @@ struct AsymmetricInt8 {
     return from_parameters(scale,
                            nan_clamp(round_to<D>(subtract(kMinCode, below)), kMinCode, kMaxCode));
   }
-  NIBBLE_HD float unclamped_code(float x) const {
-    return add(round_half_even(multiply(x, inverse)), zero_point);
+  template <class F>
+  NIBBLE_HD F unclamped_code(F x) const {
+    return add(round_half_even(multiply(x, F(inverse))), F(zero_point));
   }
-  NIBBLE_HD float dequantize(float code) const {
-    return round_to<D>(multiply(round_to<D>(subtract(code, zero_point)), scale));
+  template <class F>
+  NIBBLE_HD F dequantize(F code) const {
+    static_assert(!std::is_integral_v<F>, "codes are floats here");
+    return round_to<D>(multiply(round_to<D>(subtract(code, F(zero_point))), F(scale)));
   }
-  NIBBLE_HD float gradient(float g, bool in_range) const {
-    const float scaled = round_to<D>(multiply(g, scale));
-    return round_to<D>(multiply(in_range ? scaled : 0.0f, inverse));
+  template <class F, class M>
+  NIBBLE_HD F gradient(F g, M in_range) const {
+    const F scaled = round_to<D>(multiply(g, F(scale)));
+    return round_to<D>(multiply(select(in_range, scaled, F(0.0f)), F(inverse)));
   }
   NIBBLE_HD float zero() const { return zero_point; }
 };
