@@ -68,6 +68,9 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl> {
   void load_quantized(const QuantizationSpec& spec, torch::Tensor packed_weight,
                       torch::Tensor scales, torch::Tensor zeros, at::ScalarType compute_dtype);
 
+  /// Replaces a parameter that other modules share by a copy of its own.
+  void untie_weight();
+
   /// Turns fake quantization on and off (state kFakeQuantized; elsewhere no effect). Off means
   /// exactly the full-precision forward and backward.
   void set_fake_quant_enabled(bool activations, bool weight);

@@ -21,10 +21,13 @@ enum class WeightGrid {
                 ///< scales
 };
 
+/// A group size of kPerChannel gives each output row one scale.
+inline constexpr int64_t kPerChannel = -1;
+
 /// How one Linear is quantized.
 struct QuantizationSpec {
   Scheme scheme = Scheme::k8da4w;
-  int64_t group_size = 128;  ///< consecutive in_features that share a scale
+  int64_t group_size = 128;  ///< consecutive in_features that share a scale, or kPerChannel
   at::ScalarType scale_dtype = at::kBFloat16;
   WeightGrid grid = WeightGrid::kSymmetric;
 
@@ -40,6 +43,7 @@ Scheme scheme_from_string(std::string_view name);
 std::string to_string(const QuantizationSpec& spec);
 /// Throws Error that says why `spec` cannot quantize a [*, in_features] weight: the group size does
 /// not divide, a grid or scale dtype that does not exist.
-void check_spec(const QuantizationSpec& spec, int64_t in_features);
+/// Returns `spec` with kPerChannel resolved to `in_features`.
+QuantizationSpec check_spec(QuantizationSpec spec, int64_t in_features);
 
 }  // namespace nibble::nn

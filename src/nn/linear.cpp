@@ -1,0 +1,245 @@
+#include <nibble/core/error.h>
+#include <nibble/nn/linear.h>
+#include <nibble/numerics/pack_int4.h>
+#include <nibble/ops/fake_quant.h>
+
+#include <torch/nn/functional/linear.h>
+#include <torch/nn/init.h>
+#include <torch/serialize/archive.h>
+
+#include <cmath>
+#include <string>
+#include <utility>
+
+namespace nibble::nn {
+namespace {
+
+using torch::Tensor;
+
+constexpr const char* kArchiveKey = "nibble_quantization";
+
+bool is_symmetric(const QuantizationSpec& spec) { return spec.grid == WeightGrid::kSymmetric; }
+
+int64_t bytes_of(const Tensor& tensor) {
+  return tensor.defined() ? static_cast<int64_t>(tensor.nbytes()) : 0;
+}
+
+torch::nn::LinearOptions options_of(const Tensor& weight, const Tensor& bias) {
+  NIBBLE_CHECK(weight.dim() == 2,
+               "a Linear's weight must be [out_features, in_features], got rank ", weight.dim());
+  return torch::nn::LinearOptions(weight.size(1), weight.size(0)).bias(bias.defined());
+}
+
+template <class Convert>
+void convert_tensor(Tensor& tensor, const Convert& convert) {
+  if (tensor.defined()) tensor.set_data(convert(tensor));
+}
+
+}  // namespace
+
+const Tensor& SharedInput::fake_quantized() const {
+  if (!fake_quantized_.defined()) fake_quantized_ = ops::fake_quantize_activation(value_);
+  return fake_quantized_;
+}
+
+LinearImpl::LinearImpl(const torch::nn::LinearOptions& linear_options) : options(linear_options) {
+  reset();
+}
+
+LinearImpl::LinearImpl(Tensor existing_weight, Tensor existing_bias)
+    : options(options_of(existing_weight, existing_bias)) {
+  weight = register_parameter("weight", std::move(existing_weight));
+  if (existing_bias.defined()) {
+    bias = register_parameter("bias", std::move(existing_bias));
+  }
+}
+
+void LinearImpl::reset() {
+  if (state_ == LinearState::kQuantized) {
+    // clone() calls this on an empty copy and then fills what it finds registered.
+    register_quantized_buffers(torch::empty_like(packed_weight), torch::empty_like(scales),
+                               zeros.defined() ? torch::empty_like(zeros) : Tensor());
+    if (options.bias()) bias = register_parameter("bias", torch::empty_like(bias));
+    return;
+  }
+  weight =
+      register_parameter("weight", torch::empty({options.out_features(), options.in_features()}));
+  bias = options.bias() ? register_parameter("bias", torch::empty(options.out_features()))
+                        : register_parameter("bias", {}, /*requires_grad=*/false);
+  reset_parameters();
+}
+
+void LinearImpl::reset_parameters() {
+  NIBBLE_CHECK(state_ != LinearState::kQuantized,
+               "a quantized Linear has no parameters to initialize");
+  torch::nn::init::kaiming_uniform_(weight, std::sqrt(5.0));
+  if (bias.defined()) {
+    const double bound = 1.0 / std::sqrt(static_cast<double>(options.in_features()));
+    torch::nn::init::uniform_(bias, -bound, bound);
+  }
+}
+
+void LinearImpl::pretty_print(std::ostream& stream) const {
+  stream << std::boolalpha << "nibble::nn::Linear(in_features=" << options.in_features()
+         << ", out_features=" << options.out_features() << ", bias=" << options.bias();
+  if (state_ == LinearState::kFakeQuantized) stream << ", fake-quantized " << to_string(*spec_);
+  if (state_ == LinearState::kQuantized) stream << ", quantized " << to_string(*spec_);
+  stream << ")";
+}
+
+Tensor LinearImpl::forward(const Tensor& input) { return forward_shared(SharedInput(input)); }
+
+Tensor LinearImpl::forward_shared(const SharedInput& input) {
+  const Tensor w = effective_weight();
+  if (state_ == LinearState::kQuantized && input.value().scalar_type() != compute_dtype_) {
+    return forward_shared(SharedInput(input.value().to(compute_dtype_)));
+  }
+  const bool quantized_input = spec_.has_value() && spec_->quantizes_activations() &&
+                               (state_ == LinearState::kQuantized || activation_fake_quant_);
+  return at::linear(quantized_input ? input.fake_quantized() : input.value(), w, bias);
+}
+
+Tensor LinearImpl::effective_weight() const {
+  switch (state_) {
+    case LinearState::kFullPrecision:
+      return weight;
+    case LinearState::kFakeQuantized:
+      return weight_fake_quant_
+                 ? ops::fake_quantize_weight(weight, spec_->group_size, is_symmetric(*spec_),
+                                             spec_->scale_dtype)
+                 : weight;
+    case LinearState::kQuantized:
+      return ops::dequantize_weight(codes(), scales,
+                                    zeros.defined() ? std::optional(zeros) : std::nullopt,
+                                    is_symmetric(*spec_), compute_dtype_);
+  }
+  fail("nn::Linear is in no known state");
+}
+
+Tensor LinearImpl::codes() const {
+  NIBBLE_CHECK(state_ == LinearState::kQuantized, "only a quantized Linear has codes");
+  return ops::unpack_int4(packed_weight, options.in_features(), is_symmetric(*spec_));
+}
+
+int64_t LinearImpl::storage_bytes() const {
+  return bytes_of(weight) + bytes_of(bias) + bytes_of(packed_weight) + bytes_of(scales) +
+         bytes_of(zeros);
+}
+
+void LinearImpl::prepare(const QuantizationSpec& spec) {
+  NIBBLE_CHECK(state_ != LinearState::kQuantized,
+               "a quantized Linear cannot be prepared: its full-precision weight is gone");
+  spec_ = check_spec(spec, options.in_features());
+  state_ = LinearState::kFakeQuantized;
+  set_fake_quant_enabled(true, true);
+}
+
+void LinearImpl::convert() {
+  NIBBLE_CHECK(state_ == LinearState::kFakeQuantized,
+               "convert() needs a prepared (fake-quantized) Linear");
+  torch::NoGradGuard no_grad;
+  NIBBLE_CHECK(weight.isfinite().all().item<bool>(),
+               "the weight holds NaN or infinite values, which no int4 code stands for");
+  auto [codes, scale, zero] =
+      ops::quantize_weight(weight, spec_->group_size, is_symmetric(*spec_), spec_->scale_dtype);
+  load_quantized(*spec_, ops::pack_int4(codes, is_symmetric(*spec_)), scale,
+                 is_symmetric(*spec_) ? Tensor() : zero, weight.scalar_type());
+}
+
+void LinearImpl::load_quantized(const QuantizationSpec& requested, Tensor packed, Tensor scale,
+                                Tensor zero, at::ScalarType compute_dtype) {
+  NIBBLE_CHECK(state_ != LinearState::kQuantized, "this Linear is quantized already");
+  const QuantizationSpec spec = check_spec(requested, options.in_features());
+  const auto rows = options.out_features();
+  const std::vector<int64_t> packed_shape{rows, numerics::packed_row_bytes(options.in_features())};
+  const std::vector<int64_t> scale_shape{rows, options.in_features() / spec.group_size};
+  NIBBLE_CHECK(packed.sizes() == packed_shape && packed.scalar_type() == at::kByte,
+               "packed_weight must be uint8 ", at::IntArrayRef(packed_shape), ", got ",
+               c10::toString(packed.scalar_type()), " ", packed.sizes());
+  NIBBLE_CHECK(scale.sizes() == scale_shape && scale.scalar_type() == spec.scale_dtype,
+               "scales must be ", c10::toString(spec.scale_dtype), " ",
+               at::IntArrayRef(scale_shape), ", got ", c10::toString(scale.scalar_type()), " ",
+               scale.sizes());
+  NIBBLE_CHECK(is_symmetric(spec) != zero.defined(),
+               "zeros belong to the asymmetric grid and to no other");
+  spec_ = spec;
+  state_ = LinearState::kQuantized;
+  compute_dtype_ = compute_dtype;
+  drop_weight();
+  register_quantized_buffers(std::move(packed), std::move(scale), std::move(zero));
+}
+
+void LinearImpl::register_quantized_buffers(Tensor packed, Tensor scale, Tensor zero) {
+  packed_weight = register_buffer("packed_weight", std::move(packed));
+  scales = register_buffer("scales", std::move(scale));
+  if (zero.defined()) zeros = register_buffer("zeros", std::move(zero));
+}
+
+void LinearImpl::drop_weight() {
+  parameters_.erase("weight");
+  weight = Tensor();
+}
+
+void LinearImpl::untie_weight() {
+  NIBBLE_CHECK(weight.defined(), "a quantized Linear has no weight to untie");
+  const bool trains = weight.requires_grad();
+  weight = weight.detach().clone().set_requires_grad(trains);
+  parameters_["weight"] = weight;
+}
+
+void LinearImpl::set_fake_quant_enabled(bool activations, bool weights) {
+  activation_fake_quant_ = activations;
+  weight_fake_quant_ = weights;
+}
+
+bool LinearImpl::activation_fake_quant_enabled() const {
+  return state_ == LinearState::kFakeQuantized && spec_->quantizes_activations() &&
+         activation_fake_quant_;
+}
+
+bool LinearImpl::weight_fake_quant_enabled() const {
+  return state_ == LinearState::kFakeQuantized && weight_fake_quant_;
+}
+
+void LinearImpl::to(torch::Device device, torch::Dtype dtype, bool non_blocking) {
+  to(device, non_blocking);
+  to(dtype, non_blocking);
+}
+
+void LinearImpl::to(torch::Dtype dtype, bool non_blocking) {
+  if (state_ != LinearState::kQuantized) {
+    Module::to(dtype, non_blocking);
+    return;
+  }
+  compute_dtype_ = dtype;
+  convert_tensor(bias, [&](const Tensor& tensor) { return tensor.to(dtype, non_blocking); });
+}
+
+void LinearImpl::to(torch::Device device, bool non_blocking) { Module::to(device, non_blocking); }
+
+void LinearImpl::save(torch::serialize::OutputArchive& archive) const {
+  Cloneable::save(archive);
+  if (state_ == LinearState::kQuantized) {
+    archive.write(kArchiveKey, c10::IValue(detail::concat(to_string(*spec_), ", computes in ",
+                                                          c10::toString(compute_dtype_))));
+  }
+}
+
+void LinearImpl::load(torch::serialize::InputArchive& archive) {
+  c10::IValue stored;
+  const bool stored_quantized = archive.try_read(kArchiveKey, stored);
+  NIBBLE_CHECK(stored_quantized == (state_ == LinearState::kQuantized),
+               stored_quantized
+                   ? "the archive holds a quantized Linear, this one is not: convert() "
+                     "the model before loading"
+                   : "the archive holds a full-precision Linear, this one is quantized");
+  if (stored_quantized) {
+    const std::string mine =
+        detail::concat(to_string(*spec_), ", computes in ", c10::toString(compute_dtype_));
+    NIBBLE_CHECK(stored.toStringRef() == mine, "the archive holds a Linear quantized as '",
+                 stored.toStringRef(), "', this one is '", mine, "'");
+  }
+  Cloneable::load(archive);
+}
+
+}  // namespace nibble::nn

@@ -1,0 +1,23 @@
+#include <nibble/nn/swap.h>
+#include <nibble/quantization/quantize.h>
+
+namespace nibble {
+QuantizeConfig int8_dynamic_activation_int4_weight(int64_t group_size, at::ScalarType scale_dtype) {
+  return {{nn::Scheme::k8da4w, group_size, scale_dtype, nn::WeightGrid::kSymmetric}, {}};
+}
+
+QuantizeConfig int4_weight_only(int64_t group_size, nn::WeightGrid grid,
+                                at::ScalarType scale_dtype) {
+  return {{nn::Scheme::k4w, group_size, scale_dtype, grid}, {}};
+}
+
+QuantizationReport quantize_(torch::nn::Module& model, const QuantizeConfig& config) {
+  // convert() would refuse these after prepare() had changed the model.
+  for (const nn::LinearSite& site : nn::find_linears(model)) nn::check_finite_weight(site);
+  const SpecQATQuantizer quantizer(config.spec, config.options);
+  QuantizationReport report = quantizer.prepare(model);
+  quantizer.convert(model);
+  return report;
+}
+
+}  // namespace nibble
