@@ -30,10 +30,11 @@ class Checkpoint {
   virtual TensorData read(const std::string& name) const = 0;
   /// The text of tokenizer.json; for GGUF an equivalent one. Throws Error where there is none.
   virtual std::string tokenizer_json() const = 0;
-  /// The chat template's Jinja source (chat_template.jinja, else tokenizer_config.json, else GGUF's).
+  /// The chat template's Jinja source (chat_template.jinja, else tokenizer_config.json, else
+  /// GGUF's).
   virtual std::optional<std::string> chat_template() const = 0;
-  /// tokenizer_config.json (bos_token, eos_token, ...); an empty object where there is none. Special
-  /// tokens given as {"content": ...} objects are reduced to their string.
+  /// tokenizer_config.json (bos_token, eos_token, ...); an empty object where there is none.
+  /// Special tokens given as {"content": ...} objects are reduced to their string.
   virtual const nlohmann::json& tokenizer_config() const = 0;
   /// generation_config.json; an empty object where there is none.
   virtual const nlohmann::json& generation_config() const = 0;
