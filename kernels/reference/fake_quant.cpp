@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "grid_dispatch.h"
+#include "../grid_dispatch.h"
 
 namespace nibble::kernels::reference {
 namespace {

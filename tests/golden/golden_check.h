@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "golden/kernel_set.h"
+#include "support/kernel_set.h"
 
 /// The golden vectors of TorchAO (README.md) against the kernels. Free of any test framework, so
 /// that the GPU program runs the same comparison.

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <nibble/core/host_device.h>
+
 #include <cstdint>
 
 /// The launch interface of the fake-quantization kernels: plain structs of raw pointers. Shapes and
@@ -28,7 +30,7 @@ struct GroupedMatrix {
 };
 
 /// Bytes of one row of in-range bits: bit c % 8 of byte c / 8 belongs to column c.
-constexpr int64_t mask_row_bytes(int64_t cols) { return (cols + 7) / 8; }
+NIBBLE_HD constexpr int64_t mask_row_bytes(int64_t cols) { return (cols + 7) / 8; }
 
 /// Forward. Every output may be null.
 struct FakeQuantParams {
@@ -62,7 +64,8 @@ struct DequantizeParams {
   void* output = nullptr;       ///< [rows, cols], dtype
 };
 
-/// CPU: process rows [row_begin, row_end), so that the caller chooses the threads.
+/// CPU: process rows [row_begin, row_end), so that the caller chooses the threads. The best
+/// instruction set of this machine is used; cpu_isa.h names one instead. All give the same bits.
 void fake_quantize_cpu(const FakeQuantParams& params, int64_t row_begin, int64_t row_end);
 void fake_quantize_backward_cpu(const FakeQuantBackwardParams& params, int64_t row_begin,
                                 int64_t row_end);

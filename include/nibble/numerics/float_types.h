@@ -27,7 +27,7 @@ NIBBLE_HD float float_from_bits(uint32_t bits) {
 
 /// bfloat16: the upper half of a float.
 struct BFloat16 {
-  uint16_t bits = 0;
+  uint16_t bits;
 
   BFloat16() = default;
   /// Rounds to nearest, ties to even. NaN stays NaN (quiet); subnormals are kept.
@@ -50,7 +50,7 @@ struct BFloat16 {
 
 /// IEEE binary16.
 struct Float16 {
-  uint16_t bits = 0;
+  uint16_t bits;
 
   Float16() = default;
   /// Rounds to nearest, ties to even; overflows to infinity, keeps subnormals and NaN.

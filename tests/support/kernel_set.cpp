@@ -1,4 +1,4 @@
-#include "golden/kernel_set.h"
+#include "support/kernel_set.h"
 
 #include "reference/fake_quant.h"
 
@@ -11,6 +11,15 @@ KernelSet reference_kernels() {
       [](const auto& p) { reference::fake_quantize(p, 0, p.matrix.rows); },
       [](const auto& p) { reference::fake_quantize_backward(p, 0, p.matrix.rows); },
       [](const auto& p) { reference::dequantize(p, 0, p.matrix.rows); },
+  };
+}
+
+KernelSet cpu_kernels(kernels::CpuIsa isa) {
+  return {
+      std::string(kernels::name_of(isa)),
+      [isa](const auto& p) { kernels::fake_quantize_cpu(p, 0, p.matrix.rows, isa); },
+      [isa](const auto& p) { kernels::fake_quantize_backward_cpu(p, 0, p.matrix.rows, isa); },
+      [isa](const auto& p) { kernels::dequantize_cpu(p, 0, p.matrix.rows, isa); },
   };
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <nibble/core/error.h>
+#include <nibble/core/host_device.h>
 #include <nibble/kernels/fake_quant.h>
 #include <nibble/numerics/grids.h>
 
@@ -12,6 +12,13 @@ struct Tag {
   using type = T;
 };
 
+// Out of line, so that the SIMD files, which are compiled for other instruction sets, instantiate
+// no code that the rest of the library shares.
+[[noreturn]] void fail_unknown_dtype(DType dtype);
+[[noreturn]] void fail_unknown_grid(GridKind grid);
+/// Throws Error unless `matrix.scale_dtype` is the one its grid needs.
+void check_scale_dtype(const GroupedMatrix& matrix, DType needed);
+
 template <class Body>
 void dispatch_dtype(DType dtype, Body&& body) {
   switch (dtype) {
@@ -22,7 +29,7 @@ void dispatch_dtype(DType dtype, Body&& body) {
     case DType::kFloat16:
       return body(Tag<numerics::Float16>{});
   }
-  fail("unknown kernel dtype ", static_cast<int>(dtype));
+  fail_unknown_dtype(dtype);
 }
 
 /// Calls body(Tag<D>, Tag<S>, Tag<Grid>) with the element type, the scale type and the grid.
@@ -37,25 +44,24 @@ void dispatch_grid(const GroupedMatrix& matrix, Body&& body) {
           body(element, scale, Tag<numerics::SymmetricInt4<D, S>>{});
         });
       case GridKind::kAffineInt4:
-        NIBBLE_CHECK(matrix.scale_dtype == DType::kBFloat16,
-                     "the affine int4 grid keeps scales and zeros in bfloat16");
+        check_scale_dtype(matrix, DType::kBFloat16);
         return body(element, Tag<numerics::BFloat16>{}, Tag<numerics::AffineInt4<D>>{});
       case GridKind::kAsymmetricInt8:
-        NIBBLE_CHECK(matrix.scale_dtype == DType::kFloat32,
-                     "the asymmetric int8 grid keeps scales and zeros in float32");
+        check_scale_dtype(matrix, DType::kFloat32);
         return body(element, Tag<float>{}, Tag<numerics::AsymmetricInt8<D>>{});
     }
-    fail("unknown quantization grid ", static_cast<int>(matrix.grid));
+    fail_unknown_grid(matrix.grid);
   });
 }
 
 /// The grid that stored parameters describe. `zero` is ignored by the symmetric grid.
 template <class D, class S>
-numerics::SymmetricInt4<D, S> restore_grid(Tag<numerics::SymmetricInt4<D, S>>, float scale, float) {
+NIBBLE_HD numerics::SymmetricInt4<D, S> restore_grid(Tag<numerics::SymmetricInt4<D, S>>,
+                                                     float scale, float) {
   return numerics::SymmetricInt4<D, S>::from_scale(scale);
 }
 template <class Grid>
-Grid restore_grid(Tag<Grid>, float scale, float zero) {
+NIBBLE_HD Grid restore_grid(Tag<Grid>, float scale, float zero) {
   return Grid::from_parameters(scale, zero);
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <nibble/kernels/fake_quant.h>
+#include <nibble/kernels/cpu_isa.h>
 
 #include <functional>
 #include <string>
@@ -17,5 +17,8 @@ struct KernelSet {
 
 /// The executable specification, kernels/reference.
 KernelSet reference_kernels();
+
+/// kernels/cpu for one instruction set, which must be supported.
+KernelSet cpu_kernels(kernels::CpuIsa isa);
 
 }  // namespace nibble::tests

@@ -1,0 +1,8 @@
+#include "fake_quant_simd.h"
+#include "simd_avx2.h"
+
+namespace nibble::kernels::cpu {
+
+const CpuKernels kAvx2Kernels = simd_kernels<Avx2>();
+
+}  // namespace nibble::kernels::cpu

@@ -1,0 +1,8 @@
+#include "fake_quant_simd.h"
+#include "simd_avx512.h"
+
+namespace nibble::kernels::cpu {
+
+const CpuKernels kAvx512Kernels = simd_kernels<Avx512>();
+
+}  // namespace nibble::kernels::cpu

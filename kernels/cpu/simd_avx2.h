@@ -1,0 +1,144 @@
+#pragma once
+
+#include <nibble/numerics/float_types.h>
+
+#include <immintrin.h>
+#include <type_traits>
+
+/// Eight floats with the operations of numerics/float_types.h, lane by lane the same bits.
+namespace nibble::kernels::cpu {
+
+using numerics::BFloat16;
+using numerics::Float16;
+
+struct Avx2 {
+  static constexpr int64_t kLanes = 8;
+  /// All ones in the lanes that are set.
+  struct Mask {
+    __m256 lanes;
+  };
+
+  __m256 lanes;
+
+  NIBBLE_HD explicit Avx2(__m256 value) : lanes(value) {}
+  NIBBLE_HD explicit Avx2(float value) : lanes(_mm256_set1_ps(value)) {}
+
+  NIBBLE_HD static Avx2 load(const float* source) { return Avx2(_mm256_loadu_ps(source)); }
+  NIBBLE_HD static Avx2 load(const BFloat16* source) {
+    const __m256i wide = _mm256_cvtepu16_epi32(load_half(source));
+    return Avx2(_mm256_castsi256_ps(_mm256_slli_epi32(wide, 16)));
+  }
+  NIBBLE_HD static Avx2 load(const Float16* source) {
+    return Avx2(_mm256_cvtph_ps(load_half(source)));
+  }
+  NIBBLE_HD static Avx2 load(const int8_t* source) {
+    const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(source));
+    return Avx2(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)));
+  }
+
+  NIBBLE_HD void store(float* target) const { _mm256_storeu_ps(target, lanes); }
+  NIBBLE_HD void store(BFloat16* target) const {
+    const __m256i upper = _mm256_srli_epi32(rounded_to_bfloat16(), 16);
+    store_half(target, _mm_packus_epi32(lower_half(upper), upper_half(upper)));
+  }
+  NIBBLE_HD void store(Float16* target) const {
+    store_half(target, _mm256_cvtps_ph(lanes, _MM_FROUND_TO_NEAREST_INT));
+  }
+  /// Codes; NaN becomes 0.
+  NIBBLE_HD void store(int8_t* target) const {
+    const __m256 ordered = _mm256_cmp_ps(lanes, lanes, _CMP_ORD_Q);
+    const __m256i codes = _mm256_cvtps_epi32(_mm256_and_ps(ordered, lanes));
+    const __m128i words = _mm_packs_epi32(lower_half(codes), upper_half(codes));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(target), _mm_packs_epi16(words, words));
+  }
+
+  NIBBLE_HD static Mask mask_from_bits(uint32_t bits) {
+    const __m256i lane_bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i chosen = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), lane_bit);
+    return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(chosen, lane_bit))};
+  }
+  NIBBLE_HD static uint32_t bits_of(Mask mask) {
+    return static_cast<uint32_t>(_mm256_movemask_ps(mask.lanes));
+  }
+
+  /// The bits of a float whose lower half is 0.
+  NIBBLE_HD __m256i rounded_to_bfloat16() const {
+    const __m256i bits = _mm256_castps_si256(lanes);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i half = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+    const __m256i rounded = _mm256_add_epi32(bits, half);
+    const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x00400000));
+    const __m256 is_nan = _mm256_cmp_ps(lanes, lanes, _CMP_UNORD_Q);
+    const __m256i result = _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(is_nan));
+    return _mm256_and_si256(result, _mm256_set1_epi32(static_cast<int>(0xffff0000u)));
+  }
+
+  NIBBLE_HD static __m128i lower_half(__m256i value) { return _mm256_castsi256_si128(value); }
+  NIBBLE_HD static __m128i upper_half(__m256i value) { return _mm256_extracti128_si256(value, 1); }
+
+ private:
+  NIBBLE_HD static __m128i load_half(const void* source) {
+    return _mm_loadu_si128(static_cast<const __m128i*>(source));
+  }
+  NIBBLE_HD static void store_half(void* target, __m128i value) {
+    _mm_storeu_si128(static_cast<__m128i*>(target), value);
+  }
+};
+
+NIBBLE_HD Avx2 add(Avx2 a, Avx2 b) { return Avx2(_mm256_add_ps(a.lanes, b.lanes)); }
+NIBBLE_HD Avx2 subtract(Avx2 a, Avx2 b) { return Avx2(_mm256_sub_ps(a.lanes, b.lanes)); }
+NIBBLE_HD Avx2 multiply(Avx2 a, Avx2 b) { return Avx2(_mm256_mul_ps(a.lanes, b.lanes)); }
+NIBBLE_HD Avx2 divide(Avx2 a, Avx2 b) { return Avx2(_mm256_div_ps(a.lanes, b.lanes)); }
+NIBBLE_HD Avx2 round_half_even(Avx2 a) {
+  return Avx2(_mm256_round_ps(a.lanes, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+template <class T>
+NIBBLE_HD Avx2 round_to(Avx2 a) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    return Avx2(_mm256_castsi256_ps(a.rounded_to_bfloat16()));
+  } else if constexpr (std::is_same_v<T, Float16>) {
+    return Avx2(_mm256_cvtph_ps(_mm256_cvtps_ph(a.lanes, _MM_FROUND_TO_NEAREST_INT)));
+  } else {
+    return a;
+  }
+}
+
+NIBBLE_HD Avx2 select(Avx2::Mask condition, Avx2 a, Avx2 b) {
+  return Avx2(_mm256_blendv_ps(b.lanes, a.lanes, condition.lanes));
+}
+NIBBLE_HD Avx2::Mask within(Avx2 a, Avx2 low, Avx2 high) {
+  return {_mm256_and_ps(_mm256_cmp_ps(a.lanes, low.lanes, _CMP_GE_OQ),
+                        _mm256_cmp_ps(a.lanes, high.lanes, _CMP_LE_OQ))};
+}
+
+NIBBLE_HD Avx2::Mask is_nan(Avx2 a) { return {_mm256_cmp_ps(a.lanes, a.lanes, _CMP_UNORD_Q)}; }
+// The instructions give the second operand where either is NaN: that keeps a NaN of `b`, and the
+// blend brings in one of `a`.
+NIBBLE_HD Avx2 nan_min(Avx2 a, Avx2 b) {
+  return select(is_nan(a), a, Avx2(_mm256_min_ps(a.lanes, b.lanes)));
+}
+NIBBLE_HD Avx2 nan_max(Avx2 a, Avx2 b) {
+  return select(is_nan(a), a, Avx2(_mm256_max_ps(a.lanes, b.lanes)));
+}
+NIBBLE_HD Avx2 nan_clamp(Avx2 a, Avx2 low, Avx2 high) {
+  return Avx2(_mm256_min_ps(high.lanes, _mm256_max_ps(low.lanes, a.lanes)));
+}
+
+/// The extreme over the lanes, NaN if there is one.
+NIBBLE_HD float reduce_min(Avx2 a) {
+  float lanes[Avx2::kLanes];
+  a.store(lanes);
+  float result = lanes[0];
+  for (int i = 1; i < Avx2::kLanes; ++i) result = numerics::nan_min(lanes[i], result);
+  return result;
+}
+NIBBLE_HD float reduce_max(Avx2 a) {
+  float lanes[Avx2::kLanes];
+  a.store(lanes);
+  float result = lanes[0];
+  for (int i = 1; i < Avx2::kLanes; ++i) result = numerics::nan_max(lanes[i], result);
+  return result;
+}
+
+}  // namespace nibble::kernels::cpu
