@@ -106,10 +106,20 @@ void check_one_delay(const Recipe& recipe, int64_t delay, const std::string& pat
                "qat.allow_delay_beyond_training: true");
 }
 
-std::vector<std::string> qat_off_warnings(const Recipe& recipe) {
+void check_evaluation(const Recipe& recipe) {
+  NIBBLE_CHECK(!recipe.evaluate.enabled || recipe.validation_datasets.count("default") > 0,
+               recipe.describe_key("evaluate.enabled"),
+               ": the comparison needs rows: add a validation_dataset");
+}
+
+std::vector<std::string> warnings_about(const Recipe& recipe) {
   std::vector<std::string> warnings;
+  if (recipe.step_scheduler.val_every_steps && recipe.validation_datasets.empty()) {
+    warnings.push_back(recipe.describe_key("step_scheduler.val_every_steps") +
+                       " has no effect: there is no validation_dataset");
+  }
   const auto warn = [&](const char* path, int64_t delay) {
-    if (delay > 0) {
+    if (delay > 0 && !recipe.qat.enabled) {
       warnings.push_back(recipe.describe_key(path) +
                          " has no effect: QAT is off (set qat.enabled: true to turn it on)");
     }
@@ -142,10 +152,11 @@ std::vector<std::string> check_recipe(const Recipe& recipe) {
   check_steps(recipe);
   check_lr_schedule(recipe);
   check_quantizer(recipe);
+  check_evaluation(recipe);
   if (recipe.step_scheduler.max_steps) {
     check_delay(recipe, *recipe.step_scheduler.max_steps);
   }
-  return recipe.qat.enabled ? std::vector<std::string>{} : qat_off_warnings(recipe);
+  return warnings_about(recipe);
 }
 
 void check_delay(const Recipe& recipe, int64_t total_steps) {

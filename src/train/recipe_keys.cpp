@@ -140,10 +140,12 @@ std::vector<Key> dataset_keys(const std::string& section, DatasetRecipe& data) {
   const auto path = [&](const char* name) { return section + "." + name; };
   return {
       {path("_target_"),
-       choice(data.kind, {{"ColumnMappedTextInstructionDataset", DatasetKind::kColumnMapped},
-                          {"ChatDataset", DatasetKind::kChat},
-                          {"make_squad_dataset", DatasetKind::kSquad},
-                          {"HellaSwag", DatasetKind::kHellaSwag}}),
+       choice(data.kind,
+              {{"ColumnMappedTextInstructionDataset", DatasetKind::kColumnMapped},
+               {"ChatDataset", DatasetKind::kChat},
+               {"make_squad_dataset", DatasetKind::kSquad},
+               {"HellaSwag", DatasetKind::kHellaSwag},
+               {"ColumnMappedTextInstructionIterableDataset", DatasetKind::kColumnMapped}}),
        "How rows become prompts and answers. A module prefix is accepted."},
       {path("path_or_dataset_id"),
        &data.path_or_dataset_id,
@@ -160,7 +162,9 @@ std::vector<Key> dataset_keys(const std::string& section, DatasetRecipe& data) {
       {path("column_mapping.answer"), &data.column_mapping.answer, "Column of the answer."},
       {path("column_separator"), &data.column_separator, "Stands between joined columns."},
       {path("use_hf_chat_template"), &data.use_hf_chat_template,
-       "Renders rows with the model's chat template; false: plain text."},
+       "Renders rows with the model's chat template where it has one; false: plain text. "
+       "(Automodel's "
+       "default is false.)"},
       {path("chat_template"), &data.chat_template,
        "Jinja source or file to use instead of the model's own template."},
       {path("answer_only_loss_mask"), &data.answer_only_loss_mask,

@@ -75,6 +75,8 @@ class AssignmentCollector {
   void collect_section(const YamlNode& section, const std::string& section_path) {
     const YamlNode* empty_section = nullptr;
     for (const YamlNode& child : section.children) {
+      NIBBLE_CHECK(child.key.find('.') == std::string::npos, child.where, ": '", child.key,
+                   "' has a dot: write one key below the other (dots are for the command line)");
       const std::string path = child_path(section_path, child.key);
       if (const Key* key = index_.find(path)) {
         assignments_.push_back({key, path, &child});
@@ -180,9 +182,10 @@ void read_assignments(Recipe& recipe, std::vector<Assignment> assignments,
   reader.warn_about_ignored();
 }
 
-LoadedRecipe read_tree(const YamlNode& root) {
+LoadedRecipe read_tree(const YamlNode& root, const std::string& name) {
   LoadedRecipe loaded{recipe_for(root), {}};
   Recipe& recipe = loaded.recipe;
+  recipe.file = name;
   const std::vector<Key> keys = bind_keys(recipe);
   const KeyIndex index(keys);
   read_assignments(recipe, AssignmentCollector(index, loaded.warnings).collect(root),
@@ -204,7 +207,7 @@ LoadedRecipe parse_recipe(std::string_view yaml, const std::string& name,
   const std::vector<Key> keys = bind_keys(complete);
   apply_overrides(root, overrides, KeyIndex(keys));
   interpolate_environment(root);
-  return read_tree(root);
+  return read_tree(root, name);
 }
 
 LoadedRecipe load_recipe(const std::filesystem::path& file,
@@ -222,8 +225,8 @@ std::vector<KeyDoc> recipe_keys() {
   std::vector<KeyDoc> docs;
   for (const Key& key : bind_keys(complete)) {
     if (!is_validation_dataset(key.path.substr(0, key.path.find('.')))) {
-      docs.push_back(
-          {key.path, describe_type(key), describe_value(key.field), key.meaning, key.aliases});
+      docs.push_back({key.path, describe_type(key), describe_value(key.field), key.meaning,
+                      key.aliases, key.is_setting()});
     }
   }
   return docs;

@@ -22,14 +22,15 @@ namespace {
 using Kind = YamlNode::Kind;
 
 constexpr size_t kMaxDepth = 32;
-constexpr size_t kMaxNodes = 50'000;
+constexpr size_t kMaxExpandedBytes = size_t{2} << 20;
 
-size_t count_nodes(const YamlNode& node) {
-  size_t count = 1;
+/// Text of the tree, and 64 bytes for each of its nodes.
+size_t expanded_bytes(const YamlNode& node) {
+  size_t bytes = 64 + node.text.size();
   for (const YamlNode& child : node.children) {
-    count += count_nodes(child);
+    bytes += expanded_bytes(child);
   }
-  return count;
+  return bytes;
 }
 
 /// Builds the tree from yaml-cpp's events. Its own Node type would drop the line of keys and keep
@@ -44,12 +45,14 @@ class TreeBuilder : public YAML::EventHandler {
   void OnDocumentEnd() override {}
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    charge(64, mark);
     add({Kind::kNull, {}, {}, where(mark), {}}, anchor);
   }
 
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
     check_tag(mark, tag);
+    charge(64 + value.size(), mark);
     // yaml-cpp tags a plain scalar "?" and a quoted one "!".
     const bool null = tag == "?" && is_null_word(value) && !expects_key();
     add({null ? Kind::kNull : Kind::kScalar, {}, value, where(mark), {}}, anchor);
@@ -58,6 +61,7 @@ class TreeBuilder : public YAML::EventHandler {
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     const auto anchored = anchors_.find(anchor);
     NIBBLE_CHECK(anchored != anchors_.end(), where(mark), ": this alias refers to itself");
+    charge(expanded_bytes(anchored->second), mark);
     add(anchored->second, 0);
   }
 
@@ -99,8 +103,16 @@ class TreeBuilder : public YAML::EventHandler {
     NIBBLE_CHECK(known, where(mark), ": the tag '", tag, "' is not supported; remove it");
   }
 
+  /// Bounds what a small file with aliases of aliases can expand to.
+  void charge(size_t bytes, const YAML::Mark& mark) {
+    bytes_ += bytes;
+    NIBBLE_CHECK(bytes_ <= kMaxExpandedBytes, where(mark),
+                 ": too many values, or aliases that expand to too many");
+  }
+
   void open(Kind kind, const YAML::Mark& mark, std::string_view tag, YAML::anchor_t anchor) {
     check_tag(mark, tag);
+    charge(64, mark);
     NIBBLE_CHECK(!expects_key(), where(mark), ": a key must be a plain word, not a list or a map",
                  " (write ${VAR} as a value, and quote text that starts with '{' or '[')");
     NIBBLE_CHECK(open_.size() < kMaxDepth, where(mark), ": nested more than ", kMaxDepth,
@@ -115,9 +127,6 @@ class TreeBuilder : public YAML::EventHandler {
   }
 
   void add(YamlNode node, YAML::anchor_t anchor) {
-    nodes_ += count_nodes(node);
-    NIBBLE_CHECK(nodes_ <= kMaxNodes, node.where, ": more than ", kMaxNodes,
-                 " values; aliases may expand too often");
     if (anchor != 0) {
       anchors_[anchor] = node;
     }
@@ -176,11 +185,27 @@ class TreeBuilder : public YAML::EventHandler {
   YamlNode root_;
   std::vector<Open> open_;
   std::map<YAML::anchor_t, YamlNode> anchors_;
-  size_t nodes_ = 0;
+  size_t bytes_ = 0;
 };
 
+[[noreturn]] void fail_syntax(const YAML::Exception& error, std::string_view text,
+                              const Locate& locate) {
+  const auto last_line = 1 + std::count(text.begin(), text.end(), '\n');
+  const int line = std::min(error.mark.line + 1, static_cast<int>(last_line));
+  if (error.msg.find("EOF in scalar") != std::string::npos) {
+    fail(locate(line), ": not valid YAML: the text ends inside quotes; close them");
+  }
+  const char* hint = text.find("${") == std::string_view::npos
+                         ? ""
+                         : "; inside { } or [ ], write \"${VAR}\" with quotes";
+  fail(locate(line), ": not valid YAML: ", error.msg, " (column ", error.mark.column + 1, ")",
+       hint);
+}
+
 YamlNode parse_single_document(std::string_view text, const Locate& locate) {
-  std::istringstream stream(clean_yaml_text(text, locate));
+  // yaml-cpp accepts a quote that is never closed when a line break ends the file: a comment does
+  // so instead.
+  std::istringstream stream(clean_yaml_text(text, locate) + "\n#");
   TreeBuilder builder(locate);
   try {
     YAML::Parser parser(stream);
@@ -193,8 +218,7 @@ YamlNode parse_single_document(std::string_view text, const Locate& locate) {
     }
     return root;
   } catch (const YAML::Exception& error) {
-    fail(locate(error.mark.line + 1), ": not valid YAML: ", error.msg, " (column ",
-         error.mark.column + 1, ")");
+    fail_syntax(error, text, locate);
   }
 }
 
@@ -259,8 +283,13 @@ std::string YamlNode::describe() const {
       return "nothing";
     case Kind::kScalar:
       return "'" + text + "'";
-    case Kind::kSequence:
-      return "a list";
+    case Kind::kSequence: {
+      std::string items;
+      for (const YamlNode& child : children) {
+        items += (items.empty() ? "" : ", ") + (child.is_scalar() ? child.text : child.describe());
+      }
+      return "[" + items + "]";
+    }
     case Kind::kMap:
       return "a map";
   }

@@ -37,7 +37,7 @@ using Locate = std::function<std::string(int line)>;
 /// Plain null, none (any case), ~ and nothing are null.
 /// Throws Error with the location on bad syntax, tabs in the indentation, duplicate keys, text that
 /// is not UTF-8, no or several documents, unknown tags, and beyond the bounds on size (1 MiB),
-/// nesting (32) and nodes (50,000 after expansion of aliases).
+/// nesting (32) and the size after expansion of aliases (2 MiB).
 YamlNode parse_yaml_document(std::string_view text, const Locate& locate);
 
 /// Parses one value in flow style, for example `[0.9, 0.95]`.

@@ -106,8 +106,9 @@ struct DatasetRecipe {
   std::optional<std::string> name;  ///< configuration of a dataset that has several
   ColumnMapping column_mapping;
   std::string column_separator = "\n\n";
-  /// Renders prompt and answer with the model's chat template; false: `context question answer`
-  /// as plain text with an end token. kChat always uses the template.
+  /// Renders prompt and answer with the model's chat template where it has one; false, or without
+  /// a template: the plain text `context question answer` and an end token. kChat needs the
+  /// template.
   bool use_hf_chat_template = true;
   std::optional<std::string> chat_template;  ///< Jinja source or file instead of the model's own
   bool answer_only_loss_mask = true;         ///< targets are the answer's tokens only
@@ -207,11 +208,12 @@ struct Recipe {
   EvaluateRecipe evaluate;
   GenerateRecipe generate;
 
+  std::string file;  ///< the recipe's file, for messages
   /// Where a key was set, by canonical path: "recipe.yaml:12" or "command line --a.b".
   std::map<std::string, std::string> sources;
 
-  /// "recipe.yaml:12: qat.quantizer.groupsize", or the path alone for a default: the start of an
-  /// error about that key that is found later.
+  /// "recipe.yaml:12: qat.quantizer.groupsize", without a line for a default: the start of an error
+  /// about that key that is found later.
   std::string describe_key(const std::string& path) const;
 };
 

@@ -38,6 +38,7 @@ struct KeyDoc {
   std::string default_value;  ///< as YAML
   std::string meaning;
   std::vector<std::string> aliases;  ///< other accepted paths
+  bool is_setting;                   ///< false: another tool's key with at most one meaning here
 };
 
 /// Every key, in the order of docs/recipe.md.
