@@ -20,7 +20,7 @@ readonly APT_PACKAGES=(
 
 # Measured on Debian 12: megabytes to download, megabytes on disk, minutes on 2 cores.
 readonly APT_COST=(100 500 2)
-readonly TORCH_COST=(2700 8000 6)
+readonly TORCH_COST=(2700 10000 6)
 readonly CUDA_COST=(150 500 1)
 readonly MODEL_COST=(93 190 1)
 readonly BUILD_COST=(0 3000 15)
@@ -98,8 +98,8 @@ retry() {
 supported_system() {
   [[ -r /etc/os-release ]] && command -v apt-get dpkg-query > /dev/null || return 1
   local id version
-  id=$(. /etc/os-release && echo "${ID:-}")
-  version=$(. /etc/os-release && echo "${VERSION_ID:-0}")
+  # shellcheck source=/dev/null
+  read -r id version < <(. /etc/os-release && echo "${ID:-unknown} ${VERSION_ID:-0}")
   case $id in
     debian) version_at_least "$version" 12 ;;
     ubuntu) version_at_least "$version" 22.04 ;;
@@ -150,7 +150,7 @@ venv_has() { [[ -x $venv/bin/python && $(cat "$(venv_stamp "$1")" 2> /dev/null) 
 system_nvcc() {
   local nvcc
   nvcc=$(command -v nvcc || command -v /usr/local/cuda/bin/nvcc) || return 0
-  if "$nvcc" --version | grep -q "release $CUDA_MAJOR\." || [[ -n $(own_torch) ]]; then
+  if "$nvcc" --version 2> /dev/null | grep -q "release $CUDA_MAJOR\." || [[ -n $(own_torch) ]]; then
     echo "$nvcc"
   fi
 }
@@ -282,6 +282,11 @@ configure() {
     if [[ $nvcc == "$venv"/* ]]; then
       options+=("-DCMAKE_CUDA_FLAGS=-L$(dirname "$(dirname "$nvcc")")/lib")
     fi
+  fi
+  # CMake keeps the compiler it found first; another one needs a fresh start.
+  if [[ -n $nvcc && -e $build/CMakeCache.txt ]] &&
+    ! grep -q "^CMAKE_CUDA_COMPILER:[A-Z]*=$nvcc\$" "$build/CMakeCache.txt"; then
+    options+=(--fresh)
   fi
   cmake --preset release -S "$root" -B "$build" "${options[@]}"
 }

@@ -9,6 +9,11 @@ if(NOT NIBBLE_CUDA STREQUAL "OFF")
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER AND (NIBBLE_TORCH_HAS_CUDA OR NOT NIBBLE_TORCH))
     enable_language(CUDA)
+    # pip's packages have the runtime under its versioned name only, where FindCUDAToolkit does not look.
+    get_filename_component(_nibble_nvcc ${CMAKE_CUDA_COMPILER} REALPATH)
+    get_filename_component(_nibble_nvcc_dir ${_nibble_nvcc} DIRECTORY)
+    find_library(CUDA_CUDART NAMES cudart libcudart.so.13
+                 HINTS ${_nibble_nvcc_dir}/../lib64 ${_nibble_nvcc_dir}/../lib)
     find_package(CUDAToolkit REQUIRED)
     set(CMAKE_CUDA_STANDARD 17)
     set(NIBBLE_WITH_CUDA ON)

@@ -1,5 +1,6 @@
 # Defines nibble::torch from a LibTorch found by path: CMAKE_PREFIX_PATH (the torch folder of a pip
-# installation or an unpacked LibTorch), NIBBLE_TORCH_ROOT, or the project's own .venv.
+# installation or an unpacked LibTorch), NIBBLE_TORCH_ROOT, the project's own .venv, or the torch
+# of python3. The build and the installed package share this file.
 #
 # Not find_package(Torch): TorchConfig.cmake fails where there is no CUDA toolkit, ignores
 # CMAKE_CUDA_ARCHITECTURES and exports absolute paths to whoever installs (docs/decisions/0001).
@@ -10,6 +11,13 @@ file(GLOB _nibble_venv_torch LIST_DIRECTORIES true
      ${CMAKE_CURRENT_LIST_DIR}/../../.venv/lib/python3*/site-packages/torch)
 find_path(NIBBLE_TORCH_INCLUDE torch/csrc/api/include/torch/torch.h
           HINTS ${NIBBLE_TORCH_ROOT}/include PATHS ${_nibble_venv_torch} PATH_SUFFIXES include)
+if(NOT NIBBLE_TORCH_INCLUDE)
+  execute_process(
+    COMMAND python3 -c "from importlib.util import find_spec as f; print(f('torch').submodule_search_locations[0])"
+    OUTPUT_VARIABLE _nibble_python_torch OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  find_path(NIBBLE_TORCH_INCLUDE torch/csrc/api/include/torch/torch.h
+            PATHS ${_nibble_python_torch} PATH_SUFFIXES include NO_DEFAULT_PATH)
+endif()
 if(NOT NIBBLE_TORCH_INCLUDE)
   message(FATAL_ERROR "LibTorch ${NIBBLE_TORCH_VERSION} not found. Run ./bootstrap.sh deps, or "
     "`pip install torch==2.11.0` and pass -DCMAKE_PREFIX_PATH=$(python3 -c 'import torch,os;print(os.path.dirname(torch.__file__))').")
