@@ -1,0 +1,60 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "json_node.h"
+#include "merge_table.h"
+#include "word_cache.h"
+
+namespace nibble::text {
+
+/// The byte-pair-encoding model: a vocabulary, and pairs of tokens to merge in order of rank.
+class Bpe {
+ public:
+  /// Reads the "model" of a tokenizer.json. Throws Error for other models, random dropout, merges
+  /// of tokens that are not in the vocabulary and ids that stand for two tokens.
+  explicit Bpe(const JsonNode& node);
+
+  /// Appends the tokens of `piece`. Characters that the vocabulary lacks become their bytes'
+  /// tokens (byte_fallback), else the unknown token, else nothing.
+  void tokenize(std::string_view piece, std::vector<BpeToken>& tokens) const;
+
+  std::optional<uint32_t> token_to_id(std::string_view token) const;
+  /// Null for an unknown id.
+  const std::string* id_to_token(uint32_t id) const;
+  size_t vocab_size() const { return ids_.size(); }
+
+ private:
+  struct Symbol;
+
+  void read_vocabulary(const JsonNode& node);
+  void read_merges(const JsonNode& node);
+  void add_merge(const JsonNode& node, std::string_view left, std::string_view right);
+  void read_byte_tokens();
+
+  std::vector<Symbol> symbols_of(std::string_view piece) const;
+  std::optional<uint32_t> id_of_character(std::string_view piece, size_t begin, size_t end) const;
+  bool append_bytes(std::string_view character, uint32_t begin, std::vector<Symbol>& symbols) const;
+  void merge(std::vector<Symbol>& symbols) const;
+
+  std::unordered_map<std::string, uint32_t, StringHash, std::equal_to<>> ids_;
+  std::unordered_map<uint32_t, const std::string*> tokens_;
+  MergeTable merges_{0};
+  uint32_t merge_count_ = 0;
+  std::optional<uint32_t> unknown_;
+  std::array<std::optional<uint32_t>, 256> byte_tokens_;  // <0x00> .. <0xFF>
+  std::string prefix_;                                    // of symbols that do not begin a piece
+  std::string suffix_;                                    // of the symbol that ends a piece
+  bool fuses_unknown_ = false;
+  bool byte_fallback_ = false;
+  bool ignores_merges_ = false;
+  mutable WordCache cache_;
+};
+
+}  // namespace nibble::text
