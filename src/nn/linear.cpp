@@ -49,9 +49,7 @@ LinearImpl::LinearImpl(const torch::nn::LinearOptions& linear_options) : options
 LinearImpl::LinearImpl(Tensor existing_weight, Tensor existing_bias)
     : options(options_of(existing_weight, existing_bias)) {
   weight = register_parameter("weight", std::move(existing_weight));
-  if (existing_bias.defined()) {
-    bias = register_parameter("bias", std::move(existing_bias));
-  }
+  register_bias(std::move(existing_bias));
 }
 
 void LinearImpl::reset() {
@@ -59,14 +57,19 @@ void LinearImpl::reset() {
     // clone() calls this on an empty copy and then fills what it finds registered.
     register_quantized_buffers(torch::empty_like(packed_weight), torch::empty_like(scales),
                                zeros.defined() ? torch::empty_like(zeros) : Tensor());
-    if (options.bias()) bias = register_parameter("bias", torch::empty_like(bias));
+    register_bias(options.bias() ? torch::empty_like(bias) : Tensor());
     return;
   }
   weight =
       register_parameter("weight", torch::empty({options.out_features(), options.in_features()}));
-  bias = options.bias() ? register_parameter("bias", torch::empty(options.out_features()))
-                        : register_parameter("bias", {}, /*requires_grad=*/false);
+  register_bias(options.bias() ? torch::empty(options.out_features()) : Tensor());
   reset_parameters();
+}
+
+void LinearImpl::register_bias(Tensor value) {
+  // Like torch::nn::Linear: without a bias the name is registered with an undefined tensor.
+  const bool trains = value.defined();
+  bias = register_parameter("bias", std::move(value), trains);
 }
 
 void LinearImpl::reset_parameters() {

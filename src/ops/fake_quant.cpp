@@ -125,7 +125,8 @@ Quantized quantize_weight_as(const Tensor& weight, int64_t group_size, bool symm
 }
 
 Quantized quantize_activation_as(const Tensor& x, Wanted wanted) {
-  return quantize(x, activation_matrix(x), x.sizes().slice(0, x.dim() - 1), at::kFloat, wanted);
+  const GroupedMatrix matrix = activation_matrix(x);  // checks the rank
+  return quantize(x, matrix, x.sizes().slice(0, x.dim() - 1), at::kFloat, wanted);
 }
 
 Tensor straight_through(const Tensor& grad_output, const GroupedMatrix& matrix,

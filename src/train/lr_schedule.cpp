@@ -22,8 +22,7 @@ LrSchedule::LrSchedule(const Recipe& recipe, int64_t total_steps) {
   const LrSchedulerRecipe& scheduler = *recipe.lr_scheduler;
   style_ = scheduler.lr_decay_style;
   wsd_style_ = scheduler.lr_wsd_decay_style;
-  warmup_steps_ =
-      scheduler.lr_warmup_steps.value_or(std::min<int64_t>(1000, total_steps / 10));
+  warmup_steps_ = scheduler.lr_warmup_steps.value_or(std::min<int64_t>(1000, total_steps / 10));
   decay_steps_ = scheduler.lr_decay_steps.value_or(total_steps);
   wsd_decay_steps_ = scheduler.wsd_decay_steps.value_or(0);
   init_lr_ = scheduler.init_lr.value_or(0.1 * lr);
@@ -40,8 +39,8 @@ double LrSchedule::at(int64_t step) const {
   if (step > decay_steps_) return min_lr_;
   if (style_ == LrDecayStyle::kInverseSquareRoot) {
     const double warmup = static_cast<double>(std::max<int64_t>(warmup_steps_, 1));
-    return std::max(min_lr_, max_lr_ * std::sqrt(warmup / static_cast<double>(
-                                                              std::max<int64_t>(step, 1))));
+    return std::max(min_lr_,
+                    max_lr_ * std::sqrt(warmup / static_cast<double>(std::max<int64_t>(step, 1))));
   }
   return min_lr_ + decay_coefficient(step) * (max_lr_ - min_lr_);
 }
@@ -50,8 +49,8 @@ double LrSchedule::decay_coefficient(int64_t step) const {
   if (style_ == LrDecayStyle::kWsd) {
     const int64_t start = decay_steps_ - wsd_decay_steps_;
     if (step <= start) return 1.0;
-    return falling(wsd_style_, static_cast<double>(step - start) /
-                                   static_cast<double>(wsd_decay_steps_));
+    return falling(wsd_style_,
+                   static_cast<double>(step - start) / static_cast<double>(wsd_decay_steps_));
   }
   const int64_t length = decay_steps_ - warmup_steps_;
   if (length <= 0) return 0.0;

@@ -1,15 +1,13 @@
-#include <nibble/train/metrics.h>
-
 #include <nibble/core/error.h>
 #include <nibble/io/file.h>
+#include <nibble/train/metrics.h>
 
 #include <nlohmann/json.hpp>
-
-#include <sys/resource.h>
 
 #include <chrono>
 #include <sstream>
 #include <string>
+#include <sys/resource.h>
 
 namespace nibble::train {
 namespace {

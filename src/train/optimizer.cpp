@@ -1,6 +1,5 @@
-#include <nibble/train/optimizer.h>
-
 #include <nibble/core/error.h>
+#include <nibble/train/optimizer.h>
 
 #include <torch/torch.h>
 
@@ -40,8 +39,8 @@ void Optimizer::step(double lr) {
                       recipe_.betas[0], recipe_.betas[1], recipe_.weight_decay, recipe_.eps,
                       /*amsgrad=*/false, /*maximize=*/false);
   } else {
-    at::_fused_adam_(with_gradient, gradients, exp_avg, exp_avg_sq, {}, steps, lr,
-                     recipe_.betas[0], recipe_.betas[1], recipe_.weight_decay, recipe_.eps,
+    at::_fused_adam_(with_gradient, gradients, exp_avg, exp_avg_sq, {}, steps, lr, recipe_.betas[0],
+                     recipe_.betas[1], recipe_.weight_decay, recipe_.eps,
                      /*amsgrad=*/false, /*maximize=*/false);
   }
   for (const at::Tensor& parameter : with_gradient) torch::autograd::impl::bump_version(parameter);

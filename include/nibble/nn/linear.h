@@ -104,6 +104,7 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl> {
   std::optional<QuantizationSpec> spec_;
 
  private:
+  void register_bias(torch::Tensor value);
   void register_quantized_buffers(torch::Tensor packed, torch::Tensor scale, torch::Tensor zero);
   void drop_weight();
 

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <nibble/io/checkpoint.h>
+#include <nibble/models/causal_lm.h>
+#include <nibble/train/optimizer.h>
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace nibble::train {
+
+/// What a run needs beside weights and moments to go on exactly: where it stands, what it runs.
+struct RunState {
+  int64_t next_step = 0;  ///< the step that the resumed run does first
+  int64_t epoch = 0;      ///< of the last step done
+  nlohmann::json loader;  ///< data::Loader::state()
+  /// What must be the same for the run to be the same (model, data, schedule): name -> value.
+  nlohmann::json identity;
+  std::optional<double> lowest_val_loss;
+};
+
+/// The checkpoints of one run, a folder each, named as NeMo Automodel names them:
+///   epoch_E_step_S/  model/ (Hugging Face directory), optim.safetensors, state.json, config.yaml
+///   LATEST, LOWEST_VAL  symbolic links to such folders
+/// A folder appears whole or not at all: it is written under a temporary name, flushed, renamed.
+class RunCheckpoints {
+ public:
+  explicit RunCheckpoints(std::filesystem::path directory) : directory_(std::move(directory)) {}
+
+  /// Writes epoch_E_step_S after step S = state.next_step - 1 and points LATEST to it, and
+  /// LOWEST_VAL when `is_lowest_val`. `config_yaml` is the resolved recipe. Returns the folder.
+  std::filesystem::path save(const models::CausalLMImpl& model, const io::Checkpoint& source,
+                             const Optimizer& optimizer, const RunState& state,
+                             const std::string& config_yaml, bool is_lowest_val) const;
+
+  /// The folder that `restore_from` means: "LATEST", a folder name here, or a path; without it
+  /// LATEST where there is one. Throws Error when a named one does not exist.
+  std::optional<std::filesystem::path> find(const std::optional<std::string>& restore_from) const;
+
+  /// Deletes the oldest folders beyond the `keep` newest; those that LATEST and LOWEST_VAL point to
+  /// stay.
+  void prune(int64_t keep) const;
+
+ private:
+  void point(const std::string& link, const std::string& folder) const;
+
+  std::filesystem::path directory_;
+};
+
+/// state.json of a checkpoint folder. Throws Error that names a missing or malformed entry.
+RunState read_run_state(const std::filesystem::path& folder);
+/// The Hugging Face directory in a checkpoint folder.
+std::filesystem::path model_directory(const std::filesystem::path& folder);
+/// Restores the moments from a checkpoint folder.
+void load_optimizer(const std::filesystem::path& folder, Optimizer& optimizer);
+
+}  // namespace nibble::train

@@ -1,0 +1,47 @@
+#include <nibble/core/log.h>
+#include <nibble/train/finish.h>
+#include <nibble/train/recipe_parser.h>
+#include <nibble/train/trainer.h>
+
+#include <CLI/CLI.hpp>
+
+#include <atomic>
+#include <csignal>
+#include <string>
+#include <vector>
+
+#include "run_main.h"
+
+namespace {
+
+std::atomic<bool> stop_requested{false};
+
+void request_stop(int) { stop_requested = true; }
+
+/// 128 + SIGTERM, what a shell reports for a terminated program: the run is saved, not finished.
+constexpr int kPreemptedExitCode = 143;
+
+int train(int argc, char** argv) {
+  CLI::App app{"Supervised fine-tuning with quantization-aware training, from a YAML recipe."};
+  std::string config;
+  app.add_option("--config,-c", config, "the recipe (docs/recipe.md)")->required();
+  app.allow_extras();
+  app.footer("Any key of the recipe can be overridden: --optimizer.lr 1e-4 --qat.enabled=true");
+  CLI11_PARSE(app, argc, argv);
+
+  const auto [recipe, warnings] = nibble::train::load_recipe(config, app.remaining());
+  for (const std::string& warning : warnings) nibble::log::warning(warning);
+  std::signal(SIGTERM, request_stop);
+
+  nibble::train::Trainer trainer(recipe);
+  if (trainer.run([] { return stop_requested.load(); }) == nibble::train::RunEnd::kPreempted) {
+    nibble::log::warning("stopped by SIGTERM; the same command goes on from here");
+    return kPreemptedExitCode;
+  }
+  nibble::train::finish(trainer);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return nibble::apps::run_main(train, argc, argv); }

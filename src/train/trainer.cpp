@@ -1,0 +1,364 @@
+#include <nibble/core/error.h>
+#include <nibble/core/log.h>
+#include <nibble/data/loader.h>
+#include <nibble/eval/teacher_forcing.h>
+#include <nibble/models/loading.h>
+#include <nibble/quantization/schedule.h>
+#include <nibble/train/loss.h>
+#include <nibble/train/lr_schedule.h>
+#include <nibble/train/metrics.h>
+#include <nibble/train/optimizer.h>
+#include <nibble/train/progress.h>
+#include <nibble/train/recipe_parser.h>
+#include <nibble/train/run_checkpoint.h>
+#include <nibble/train/trainer.h>
+
+#include <torch/torch.h>
+
+#include <nlohmann/json.hpp>
+
+#include <cstdlib>
+#include <filesystem>
+#include <iomanip>
+#include <sstream>
+#include <vector>
+
+namespace nibble::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kDefaultValidation = "default";
+
+void refuse_several_processes() {
+  const char* world_size = std::getenv("WORLD_SIZE");
+  NIBBLE_CHECK(world_size == nullptr || std::string(world_size) == "1" || *world_size == '\0',
+               "WORLD_SIZE is ", world_size,
+               ", but training runs in one process: several would train unconnected copies. Start "
+               "sft_train once, without torchrun");
+}
+
+at::ScalarType scalar_type(Dtype dtype) {
+  return dtype == Dtype::kFloat32 ? at::kFloat : at::kBFloat16;
+}
+
+/// What a resumed run must have in common with the run that wrote the checkpoint.
+nlohmann::json identity_of(const Recipe& recipe, const models::CausalLMImpl& model) {
+  nlohmann::json identity;
+  int64_t parameters = 0;
+  for (const auto& [name, tensor] : models::unique_named_parameters(model)) {
+    parameters += tensor.numel();
+  }
+  identity["architectures"] = model.config_json().value("architectures", nlohmann::json::array());
+  identity["parameters"] = parameters;
+  identity["torch_dtype"] = recipe.model.torch_dtype == Dtype::kFloat32 ? "float32" : "bfloat16";
+  identity["optimizer"] = recipe.optimizer.kind == OptimizerKind::kAdamW ? "AdamW" : "Adam";
+  identity["qat"] = recipe.qat.enabled ? nn::to_string(make_quantizer(recipe.qat).spec()) : "off";
+  return identity;
+}
+
+void check_identity(const nlohmann::json& saved, const nlohmann::json& own,
+                    const fs::path& folder) {
+  for (const auto& item : own.items()) {
+    const nlohmann::json before = saved.value(item.key(), nlohmann::json());
+    NIBBLE_CHECK(
+        before == item.value(), "checkpoint ", folder.string(), " was written by another ",
+        "run: ", item.key(), " was ", before.dump(), " and is ", item.value().dump(),
+        ". Set checkpoint.checkpoint_dir to another folder, or checkpoint.restore_from to ",
+        "a checkpoint of this run");
+  }
+}
+
+std::string describe(const StepRecord& record, bool qat) {
+  std::ostringstream out;
+  out << "step " << record.step << " | epoch " << record.epoch << std::fixed << " | loss "
+      << std::setprecision(4) << record.loss << " | grad_norm " << record.grad_norm << " | lr "
+      << std::scientific << std::setprecision(2) << record.lr << std::fixed;
+  if (qat) {
+    const bool both = record.activation_fake_quant == record.weight_fake_quant;
+    out << " | fake_quant "
+        << (both ? (record.weight_fake_quant ? "on" : "off")
+                 : (record.weight_fake_quant ? "weights" : "activations"));
+  }
+  out << " | mem " << std::setprecision(2) << peak_memory_gib() << " GiB | tps "
+      << static_cast<double>(record.num_tokens) / record.seconds << " | num_label_tokens "
+      << record.num_label_tokens;
+  return out.str();
+}
+
+nlohmann::ordered_json to_json(const StepRecord& record) {
+  const double tps = static_cast<double>(record.num_tokens) / record.seconds;
+  return {{"step", record.step},
+          {"epoch", record.epoch},
+          {"timestamp", unix_time()},
+          {"loss", record.loss},
+          {"grad_norm", record.grad_norm},
+          {"lr", record.lr},
+          {"fake_quant", record.activation_fake_quant || record.weight_fake_quant},
+          {"activation_fake_quant", record.activation_fake_quant},
+          {"weight_fake_quant", record.weight_fake_quant},
+          {"mem", peak_memory_gib()},
+          {"tps", tps},
+          {"tps_per_gpu", tps},
+          {"num_tokens_per_step", record.num_tokens},
+          {"num_label_tokens", record.num_label_tokens}};
+}
+
+}  // namespace
+
+class Trainer::Impl {
+ public:
+  explicit Impl(Recipe recipe)
+      : recipe_(std::move(recipe)), checkpoints_(recipe_.checkpoint.checkpoint_dir) {
+    refuse_several_processes();
+    torch::manual_seed(static_cast<uint64_t>(recipe_.seed));
+    source_ = io::open_checkpoint(recipe_.model.pretrained_model_name_or_path);
+    const std::optional<fs::path> resumed = recipe_.checkpoint.enabled
+                                                ? checkpoints_.find(recipe_.checkpoint.restore_from)
+                                                : std::nullopt;
+    load_model(resumed);
+    load_data();
+    plan_steps();
+    optimizer_ = std::make_unique<Optimizer>(trainable_parameters(), recipe_.optimizer);
+    prepare();
+    if (resumed.has_value()) restore(*resumed);
+  }
+
+  RunEnd run(const std::function<bool()>& stop_requested) {
+    open_logs();
+    Progress progress("training", total_steps_, state_.next_step);
+    while (state_.next_step < total_steps_) {
+      const StepRecord record = train_step();
+      training_log_->append(to_json(record));
+      progress.update(state_.next_step, describe(record, recipe_.qat.enabled));
+      const bool stop = stop_requested && stop_requested();
+      after_step(record, stop, progress);
+      if (stop && state_.next_step < total_steps_) return RunEnd::kPreempted;
+    }
+    return RunEnd::kFinished;
+  }
+
+  const Recipe& recipe() const { return recipe_; }
+
+  Recipe recipe_;
+  RunCheckpoints checkpoints_;
+  std::unique_ptr<io::Checkpoint> source_;
+  std::shared_ptr<models::CausalLMImpl> model_;
+  std::optional<data::TextFormat> format_;
+  data::SftDataset train_data_;
+  std::map<std::string, data::SftDataset> validation_data_;
+  std::optional<QuantizationReport> report_;
+  int64_t total_steps_ = 0;
+  RunState state_;
+
+ private:
+  void load_model(const std::optional<fs::path>& resumed) {
+    const LoadOptions options{.dtype = scalar_type(recipe_.model.torch_dtype)};
+    model_ = resumed.has_value() ? load_model_from_checkpoint(model_directory(*resumed), options)
+                                 : models::load_model(*source_, options);
+    model_->train();
+  }
+
+  void load_data() {
+    format_ = data::read_text_format(*source_, recipe_.dataset.chat_template);
+    train_data_ = load_dataset(recipe_.dataset, *format_, model_->config());
+    for (const auto& [name, dataset] : recipe_.validation_datasets) {
+      const data::TextFormat format = dataset.chat_template.has_value()
+                                          ? data::read_text_format(*source_, dataset.chat_template)
+                                          : *format_;
+      validation_data_[name] = load_dataset(dataset, format, model_->config());
+    }
+    log::info(detail::concat(train_data_.rows.size(), " training rows, ", train_data_.target_tokens,
+                             " target tokens"));
+  }
+
+  void plan_steps() {
+    const data::LoaderOptions options{.batch_size = recipe_.step_scheduler.global_batch_size,
+                                      .shuffle = recipe_.dataloader.shuffle,
+                                      .seed = static_cast<uint64_t>(recipe_.seed),
+                                      .drop_last = recipe_.dataloader.drop_last};
+    loader_ = std::make_unique<data::Loader>(train_data_.rows.size(), options);
+    const auto& scheduler = recipe_.step_scheduler;
+    total_steps_ = scheduler.max_steps.value_or(std::numeric_limits<int64_t>::max());
+    if (scheduler.num_epochs.has_value()) {
+      total_steps_ = std::min(total_steps_, *scheduler.num_epochs * loader_->batches_per_epoch());
+    }
+    check_delay(recipe_, total_steps_);
+    lr_ = std::make_unique<LrSchedule>(recipe_, total_steps_);
+    schedule_ = {recipe_.qat.activation_delay(), recipe_.qat.weight_delay()};
+  }
+
+  NamedTensors trainable_parameters() const {
+    NamedTensors result;
+    for (const auto& [name, tensor] : models::unique_named_parameters(*model_)) {
+      if (tensor.requires_grad()) result.emplace_back(name, tensor);
+    }
+    return result;
+  }
+
+  void prepare() {
+    if (!recipe_.qat.enabled) return;
+    try {
+      report_ = make_quantizer(recipe_.qat).prepare(*model_);
+    } catch (const Error& error) {
+      fail(recipe_.describe_key("qat.quantizer"), ": ", error.what());
+    }
+    log::info(report_->to_string());
+    if (recipe_.qat.tied_embedding == TiedEmbedding::kUntie) {
+      // Untying made new parameters, which the optimizer has to train too.
+      optimizer_ = std::make_unique<Optimizer>(trainable_parameters(), recipe_.optimizer);
+    }
+  }
+
+  void restore(const fs::path& folder) {
+    RunState saved = read_run_state(folder);
+    check_identity(saved.identity, identity_of(recipe_, *model_), folder);
+    NIBBLE_CHECK(saved.next_step <= total_steps_, "checkpoint ", folder.string(),
+                 " stands at step ", saved.next_step, ", beyond the run's ", total_steps_,
+                 " steps");
+    load_optimizer(folder, *optimizer_);
+    loader_->restore(saved.loader);
+    state_ = std::move(saved);
+    log::info(detail::concat("resumed from ", folder.string(), " at step ", state_.next_step));
+  }
+
+  void open_logs() {
+    const fs::path directory = recipe_.checkpoint.checkpoint_dir;
+    training_log_ = std::make_unique<MetricsLog>(directory / "training.jsonl", state_.next_step);
+    for (const auto& [name, dataset] : validation_data_) {
+      const std::string file =
+          name == kDefaultValidation ? "validation.jsonl" : "validation_" + name + ".jsonl";
+      validation_logs_[name] = std::make_unique<MetricsLog>(directory / file, state_.next_step);
+    }
+  }
+
+  /// The micro-batches of the next optimizer step.
+  std::vector<data::Batch> next_batches() {
+    std::vector<const data::Row*> rows;
+    for (const size_t index : loader_->next()) rows.push_back(&train_data_.rows[index]);
+    const auto micro = static_cast<size_t>(recipe_.step_scheduler.local_batch_size);
+    std::vector<data::Batch> batches;
+    for (size_t begin = 0; begin < rows.size(); begin += micro) {
+      const size_t count = std::min(micro, rows.size() - begin);
+      batches.push_back(data::collate(std::span(rows).subspan(begin, count), format_->pad_id));
+    }
+    return batches;
+  }
+
+  StepRecord train_step() {
+    const double start = unix_time();
+    StepRecord record;
+    record.step = state_.next_step;
+    record.epoch = loader_->epoch();
+    record.lr = lr_->at(record.step);
+    if (recipe_.qat.enabled) {
+      schedule_.apply(*model_, record.step);
+      record.activation_fake_quant = schedule_.activations_on(record.step) &&
+                                     make_quantizer(recipe_.qat).spec().quantizes_activations();
+      record.weight_fake_quant = schedule_.weights_on(record.step);
+    }
+    const std::vector<data::Batch> batches = next_batches();
+    for (const data::Batch& batch : batches) {
+      record.num_label_tokens += batch.target_count;
+      record.num_tokens += std::accumulate(batch.lengths.begin(), batch.lengths.end(), int64_t{0});
+    }
+    optimizer_->zero_grad();
+    for (const data::Batch& batch : batches) {
+      const at::Tensor loss =
+          sum_cross_entropy(*model_, batch) / static_cast<double>(record.num_label_tokens);
+      loss.backward();
+      record.loss += loss.item<double>();
+    }
+    record.grad_norm = optimizer_->clip_grad_norm(recipe_.max_grad_norm);
+    optimizer_->step(record.lr);
+    optimizer_->zero_grad();
+    state_.next_step = record.step + 1;
+    state_.epoch = record.epoch;
+    record.seconds = unix_time() - start;
+    return record;
+  }
+
+  void after_step(const StepRecord& record, bool stop, Progress& progress) {
+    const auto& scheduler = recipe_.step_scheduler;
+    const auto due = [&](const std::optional<int64_t>& every) {
+      return every.has_value() && state_.next_step % *every == 0;
+    };
+    const bool last = state_.next_step == total_steps_;
+    const bool epoch_end = loader_->epoch() != record.epoch;
+    const bool save =
+        recipe_.checkpoint.enabled && (due(scheduler.ckpt_every_steps) || last || stop ||
+                                       (epoch_end && scheduler.save_checkpoint_every_epoch));
+    bool lowest = false;
+    if ((due(scheduler.val_every_steps) || save) && !stop) lowest = validate(record, progress);
+    if (save) save_checkpoint(lowest, progress);
+  }
+
+  /// Returns whether the default validation loss is the lowest so far.
+  bool validate(const StepRecord& record, Progress& progress) {
+    bool lowest = false;
+    for (const auto& [name, dataset] : validation_data_) {
+      const eval::TeacherForcing result =
+          eval::evaluate_rows(*model_, dataset.rows, recipe_.step_scheduler.local_batch_size);
+      validation_logs_.at(name)->append(nlohmann::ordered_json{
+          {"step", record.step},
+          {"epoch", record.epoch},
+          {"timestamp", unix_time()},
+          {"val_loss", result.loss},
+          {"exact_match", result.exact_match},
+          {"lr", record.lr},
+          {"fake_quant", record.activation_fake_quant || record.weight_fake_quant},
+          {"num_label_tokens", result.targets},
+          {"mem", peak_memory_gib()}});
+      std::ostringstream line;
+      line << "[val] name \"" << name << "\" | step " << record.step << " | epoch " << record.epoch
+           << " | loss " << std::fixed << std::setprecision(4) << result.loss << " | lr "
+           << std::scientific << std::setprecision(2) << record.lr << " | num_label_tokens "
+           << result.targets;
+      progress.print(line.str());
+      if (name == kDefaultValidation) {
+        lowest = !state_.lowest_val_loss.has_value() || result.loss < *state_.lowest_val_loss;
+        if (lowest) state_.lowest_val_loss = result.loss;
+      }
+    }
+    return lowest;
+  }
+
+  void save_checkpoint(bool lowest, Progress& progress) {
+    state_.loader = loader_->state();
+    state_.identity = identity_of(recipe_, *model_);
+    const fs::path folder =
+        checkpoints_.save(*model_, *source_, *optimizer_, state_, to_yaml(recipe_), lowest);
+    progress.print("saved " + folder.string());
+    if (recipe_.checkpoint.max_recent_checkpoints.has_value()) {
+      checkpoints_.prune(*recipe_.checkpoint.max_recent_checkpoints);
+    }
+  }
+
+  std::unique_ptr<data::Loader> loader_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<LrSchedule> lr_;
+  FakeQuantSchedule schedule_;
+  std::unique_ptr<MetricsLog> training_log_;
+  std::map<std::string, std::unique_ptr<MetricsLog>> validation_logs_;
+};
+
+Trainer::Trainer(Recipe recipe) : impl_(std::make_unique<Impl>(std::move(recipe))) {}
+Trainer::~Trainer() = default;
+
+RunEnd Trainer::run(const std::function<bool()>& stop_requested) {
+  return impl_->run(stop_requested);
+}
+int64_t Trainer::total_steps() const { return impl_->total_steps_; }
+int64_t Trainer::next_step() const { return impl_->state_.next_step; }
+models::CausalLMImpl& Trainer::model() { return *impl_->model_; }
+const io::Checkpoint& Trainer::source() const { return *impl_->source_; }
+const data::TextFormat& Trainer::text_format() const { return *impl_->format_; }
+const std::map<std::string, data::SftDataset>& Trainer::validation_data() const {
+  return impl_->validation_data_;
+}
+const Recipe& Trainer::recipe() const { return impl_->recipe_; }
+const std::optional<QuantizationReport>& Trainer::quantization_report() const {
+  return impl_->report_;
+}
+
+}  // namespace nibble::train

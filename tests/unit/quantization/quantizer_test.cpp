@@ -1,0 +1,302 @@
+#include <nibble/core/error.h>
+#include <nibble/nn/fake_quant_linear.h>
+#include <nibble/quantization/quantize.h>
+#include <nibble/quantization/quantizer.h>
+
+#include <torch/torch.h>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+namespace nibble {
+namespace {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+using torch::Tensor;
+
+/// A network of a user: typed members of our Linear, a plain Sequential, a tied head.
+struct NetImpl : torch::nn::Cloneable<NetImpl> {
+  NetImpl() { NetImpl::reset(); }
+  void reset() override {
+    up = register_module("up", nn::Linear(32, 64));
+    down = register_module("down", nn::Linear(torch::nn::LinearOptions(64, 32).bias(false)));
+  }
+  Tensor forward(const Tensor& x) { return down->forward(torch::relu(up->forward(x))); }
+  nn::Linear up{nullptr};
+  nn::Linear down{nullptr};
+};
+TORCH_MODULE(Net);
+
+struct TiedImpl : torch::nn::Module {
+  TiedImpl() {
+    embed = register_module("embed", torch::nn::Embedding(40, 32));
+    fc = register_module("fc", nn::Linear(32, 32));
+    head = register_module("head", nn::Linear(embed->weight, Tensor()));
+  }
+  Tensor forward(const Tensor& ids) { return head->forward(fc->forward(embed->forward(ids))); }
+  torch::nn::Embedding embed{nullptr};
+  nn::Linear fc{nullptr};
+  nn::Linear head{nullptr};
+};
+TORCH_MODULE(Tied);
+
+struct TypedPlainImpl : torch::nn::Module {
+  TypedPlainImpl() {
+    good = register_module("good", nn::Linear(32, 32));
+    bad = register_module("bad", torch::nn::Linear(32, 32));
+  }
+  nn::Linear good{nullptr};
+  torch::nn::Linear bad{nullptr};
+};
+TORCH_MODULE(TypedPlain);
+
+struct ScaledLinearImpl : torch::nn::LinearImpl {
+  ScaledLinearImpl() : torch::nn::LinearImpl(32, 32) {}
+  Tensor forward(const Tensor& x) { return torch::nn::LinearImpl::forward(x) * 2; }
+};
+TORCH_MODULE(ScaledLinear);
+
+Tensor make_input() {
+  torch::manual_seed(11);
+  return torch::randn({4, 32});
+}
+
+Net make_net() {
+  torch::manual_seed(12);
+  return Net();
+}
+
+Tensor train_step(Net& net, torch::optim::Optimizer& optimizer) {
+  optimizer.zero_grad();
+  const Tensor loss = net->forward(make_input()).square().mean();
+  loss.backward();
+  optimizer.step();
+  return loss.detach();
+}
+
+TEST(Quantizer, TypedMembersOfOurLinearSwitchInPlace) {
+  Net net = make_net();
+  const Tensor before = net->forward(make_input());
+  const QuantizationReport report = Int8DynActInt4WeightQATQuantizer(16).prepare(net);
+  EXPECT_EQ(report.swapped(), 2);
+  EXPECT_EQ(report.skipped(), 0);
+  EXPECT_EQ(net->up->state(), nn::LinearState::kFakeQuantized);
+  const Tensor prepared = net->forward(make_input());
+  EXPECT_FALSE(torch::equal(prepared, before));
+  Int8DynActInt4WeightQATQuantizer(16).convert(net);
+  EXPECT_TRUE(torch::equal(net->forward(make_input()), prepared));
+}
+
+TEST(Quantizer, PlainChildrenOfContainersAreReplaced) {
+  torch::manual_seed(12);
+  torch::nn::Sequential model(torch::nn::Linear(32, 64), torch::nn::ReLU(),
+                              torch::nn::Linear(64, 8));
+  model->eval();
+  const Int4WeightOnlyQATQuantizer quantizer(32);
+  EXPECT_EQ(quantizer.prepare(model).swapped(), 2);
+  EXPECT_FALSE(model->ptr(0)->is_training());
+  const Tensor prepared = model->forward(make_input());
+  quantizer.convert(model);
+  EXPECT_NE(model->ptr(0)->as<nn::QuantizedLinear>(), nullptr);
+  EXPECT_NE(model->named_children()["2"]->as<nn::QuantizedLinear>(), nullptr);
+  EXPECT_TRUE(torch::equal(model->forward(make_input()), prepared));
+}
+
+TEST(Quantizer, AnOptimizerBuiltBeforePrepareGoesOnTraining) {
+  Net net = make_net();
+  torch::optim::AdamW optimizer(net->parameters(), torch::optim::AdamWOptions(1e-2));
+  Int8DynActInt4WeightQATQuantizer(16).prepare(net);
+  const Tensor first = train_step(net, optimizer);
+  Tensor last;
+  for (int step = 0; step < 20; ++step) last = train_step(net, optimizer);
+  EXPECT_LT(last.item<float>(), 0.5f * first.item<float>());
+}
+
+TEST(Quantizer, DisabledTrainsAsFullPrecision) {
+  Net plain = make_net();
+  Net prepared = make_net();
+  Int8DynActInt4WeightQATQuantizer(16).prepare(prepared);
+  EXPECT_EQ(disable_fake_quant(*prepared), 2);
+  torch::optim::SGD a(plain->parameters(), 0.1);
+  torch::optim::SGD b(prepared->parameters(), 0.1);
+  for (int step = 0; step < 3; ++step) {
+    EXPECT_TRUE(torch::equal(train_step(plain, a), train_step(prepared, b)));
+  }
+  EXPECT_TRUE(torch::equal(plain->up->weight, prepared->up->weight));
+  enable_fake_quant(*prepared);
+  EXPECT_FALSE(torch::equal(plain->forward(make_input()), prepared->forward(make_input())));
+}
+
+TEST(Quantizer, ATypedPlainMemberIsAnErrorAndNothingChanges) {
+  TypedPlain model;
+  EXPECT_THAT([&] { Int8DynActInt4WeightQATQuantizer(16).prepare(model); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("bad is a torch::nn::Linear"),
+                                         HasSubstr("Declare the member as nibble::nn::Linear"))));
+  EXPECT_EQ(model->good->state(), nn::LinearState::kFullPrecision);
+  SwapOptions options;
+  options.modules_to_not_convert = {"bad"};
+  EXPECT_EQ(Int8DynActInt4WeightQATQuantizer(16, at::kFloat, options).prepare(model).skipped(), 1);
+}
+
+TEST(Quantizer, ARootThatIsAPlainLinearIsAnError) {
+  torch::nn::Linear plain(32, 32);
+  EXPECT_THAT([&] { Int8DynActInt4WeightQATQuantizer(16).prepare(plain); },
+              ThrowsMessage<Error>(HasSubstr("nibble::nn::Linear")));
+  nn::Linear ours(32, 32);
+  EXPECT_EQ(Int8DynActInt4WeightQATQuantizer(16).prepare(ours).swapped(), 1);
+}
+
+TEST(Quantizer, ASubclassOfTorchsLinearIsAnError) {
+  torch::nn::Sequential model(ScaledLinear{}, torch::nn::Linear(32, 32));
+  EXPECT_THAT([&] { Int8DynActInt4WeightQATQuantizer(16).prepare(model); },
+              ThrowsMessage<Error>(HasSubstr("0 is a class derived from torch::nn::Linear")));
+  SwapOptions options;
+  options.modules_to_not_convert = {"0"};
+  EXPECT_EQ(Int8DynActInt4WeightQATQuantizer(16, at::kFloat, options).prepare(model).swapped(), 1);
+}
+
+TEST(Quantizer, LayersThatDoNotDivideAreAnErrorThatSaysWhatFits) {
+  torch::nn::Sequential model(nn::Linear(576, 64), nn::Linear(64, 1536), nn::Linear(1536, 576));
+  EXPECT_THAT(
+      [&] { Int8DynActInt4WeightQATQuantizer(128).prepare(model); },
+      ThrowsMessage<Error>(AllOf(HasSubstr("does not divide in_features of 2 of 3 Linears"),
+                                 HasSubstr("first: 0"), HasSubstr("fit all of them: 16, 32, 64"),
+                                 HasSubstr("allow_unquantized_layers"))));
+  SwapOptions options;
+  options.allow_unquantized_layers = true;
+  const auto report = Int8DynActInt4WeightQATQuantizer(128, at::kFloat, options).prepare(model);
+  EXPECT_EQ(report.swapped(), 1);
+  EXPECT_THAT(report.to_string(),
+              AllOf(HasSubstr("quantized 1 of 3 Linears"),
+                    HasSubstr("skipped: group size 128 does not divide in_features 576")));
+}
+
+TEST(Quantizer, ATiedWeightFollowsTheRule) {
+  const Tensor ids = torch::arange(6);
+  Tied kept;
+  const auto report = Int8DynActInt4WeightQATQuantizer(16).prepare(kept);
+  EXPECT_EQ(report.swapped(), 1);
+  EXPECT_THAT(report.to_string(), HasSubstr("its weight is tied to a torch::nn::Embedding"));
+  EXPECT_TRUE(kept->head->weight.is_same(kept->embed->weight));
+
+  Tied untied;
+  SwapOptions options;
+  options.tied_weight = TiedWeight::kUntie;
+  const Int8DynActInt4WeightQATQuantizer quantizer(16, at::kFloat, options);
+  EXPECT_EQ(quantizer.prepare(untied).swapped(), 2);
+  EXPECT_FALSE(untied->head->weight.is_same(untied->embed->weight));
+  EXPECT_TRUE(torch::equal(untied->head->weight, untied->embed->weight));
+  EXPECT_TRUE(untied->head->weight.requires_grad());
+  EXPECT_EQ(untied->parameters().size(), 4);
+  quantizer.convert(untied);
+  EXPECT_EQ(untied->forward(ids).sizes(), at::IntArrayRef({6, 40}));
+}
+
+TEST(Quantizer, LinearsThatShareAWeightAreBothSwapped) {
+  auto model = std::make_shared<torch::nn::Module>();
+  nn::Linear first(32, 32);
+  nn::Linear second(first->weight, first->bias);
+  model->register_module("first", first);
+  model->register_module("second", second);
+  EXPECT_EQ(Int8DynActInt4WeightQATQuantizer(16).prepare(*model).swapped(), 2);
+  (first->forward(make_input()) + second->forward(make_input())).sum().backward();
+  const Tensor both = first->weight.grad().clone();
+  first->weight.mutable_grad() = Tensor();
+  first->forward(make_input()).sum().backward();
+  EXPECT_TRUE(torch::allclose(both, first->weight.grad() * 2));
+}
+
+TEST(Quantizer, LmHeadStaysUnlessAsked) {
+  const auto make = [] {
+    auto model = std::make_shared<torch::nn::Module>();
+    model->register_module("fc", nn::Linear(32, 32));
+    model->register_module("lm_head", nn::Linear(32, 40));
+    return model;
+  };
+  EXPECT_EQ(Int8DynActInt4WeightQATQuantizer(16).prepare(*make()).swapped(), 1);
+  SwapOptions options;
+  options.quantize_lm_head = true;
+  EXPECT_EQ(Int8DynActInt4WeightQATQuantizer(16, at::kFloat, options).prepare(*make()).swapped(),
+            2);
+}
+
+TEST(Quantizer, AModuleUnderTwoNamesIsSwappedOnce) {
+  auto shared = std::make_shared<torch::nn::LinearImpl>(32, 32);
+  auto model = std::make_shared<torch::nn::Module>();
+  model->register_module("a", shared);
+  model->register_module("b", shared);
+  shared.reset();
+  EXPECT_EQ(Int8DynActInt4WeightQATQuantizer(16).prepare(*model).layers.size(), 1);
+  EXPECT_EQ(model->named_children()["a"], model->named_children()["b"]);
+}
+
+TEST(Quantizer, ARuleThatNamesNothingIsAnError) {
+  Net net = make_net();
+  SwapOptions options;
+  options.modules_to_not_convert = {"lm_haed"};
+  EXPECT_THAT([&] { Int8DynActInt4WeightQATQuantizer(16, at::kFloat, options).prepare(net); },
+              ThrowsMessage<Error>(HasSubstr("names 'lm_haed'")));
+}
+
+TEST(Quantizer, NothingToDoIsAnError) {
+  torch::nn::Sequential model{torch::nn::ReLU()};
+  EXPECT_THAT([&] { Int8DynActInt4WeightQATQuantizer(16).prepare(model); },
+              ThrowsMessage<Error>(HasSubstr("found no Linear to quantize")));
+  Net net = make_net();
+  EXPECT_THAT([&] { Int8DynActInt4WeightQATQuantizer(16).convert(net); },
+              ThrowsMessage<Error>(HasSubstr("found no prepared Linear")));
+}
+
+TEST(Quantizer, ModelsOfOurLinearCloneSaveAndLoadInEveryState) {
+  Net net = make_net();
+  const Int8DynActInt4WeightQATQuantizer quantizer(16);
+  for (int stage = 0; stage < 3; ++stage) {
+    if (stage == 1) quantizer.prepare(net);
+    if (stage == 2) quantizer.convert(net);
+    const Tensor expected = net->forward(make_input());
+    const auto clone = std::dynamic_pointer_cast<NetImpl>(net->clone());
+    EXPECT_TRUE(torch::equal(clone->forward(make_input()), expected));
+    std::stringstream stream;
+    torch::save(net, stream);
+    Net loaded;
+    if (stage > 0) quantizer.prepare(loaded);
+    if (stage > 1) quantizer.convert(loaded);
+    torch::load(loaded, stream);
+    EXPECT_TRUE(torch::equal(loaded->forward(make_input()), expected));
+    net->to(at::kBFloat16);
+    net->to(at::kFloat);
+    net->eval();
+    EXPECT_EQ(net->forward(make_input()).sizes(), expected.sizes());
+  }
+}
+
+TEST(Quantize, PostTrainingEqualsPrepareAndConvert) {
+  for (const QuantizeConfig& config :
+       {int8_dynamic_activation_int4_weight(16), int4_weight_only(32),
+        int4_weight_only(nn::kPerChannel, nn::WeightGrid::kSymmetric)}) {
+    Net trained = make_net();
+    Net reference = make_net();
+    EXPECT_EQ(quantize_(trained, config).swapped(), 2);
+    const SpecQATQuantizer quantizer(config.spec);
+    quantizer.prepare(reference);
+    EXPECT_TRUE(torch::equal(trained->forward(make_input()), reference->forward(make_input())));
+    EXPECT_EQ(trained->up->state(), nn::LinearState::kQuantized);
+  }
+}
+
+TEST(Quantize, AModelWithNanIsLeftAlone) {
+  Net net = make_net();
+  {
+    torch::NoGradGuard no_grad;
+    net->down->weight[0][0] = std::numeric_limits<float>::quiet_NaN();
+  }
+  EXPECT_THAT([&] { quantize_(net, int8_dynamic_activation_int4_weight(16)); },
+              ThrowsMessage<Error>(HasSubstr("down.weight holds NaN")));
+  EXPECT_EQ(net->up->state(), nn::LinearState::kFullPrecision);
+}
+
+}  // namespace
+}  // namespace nibble
