@@ -32,10 +32,14 @@ struct BFloat16 {
   BFloat16() = default;
   /// Rounds to nearest, ties to even. NaN stays NaN (quiet); subnormals are kept.
   NIBBLE_HD explicit BFloat16(float value) {
+#if defined(__CUDA_ARCH__)
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+#else
     const uint32_t u = float_bits(value);
     const bool is_nan = (u & 0x7fffffffu) > 0x7f800000u;
     bits = is_nan ? static_cast<uint16_t>((u >> 16) | 0x0040u)
                   : static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+#endif
   }
   NIBBLE_HD static BFloat16 from_bits(uint16_t bits) {
     BFloat16 result;
@@ -55,6 +59,9 @@ struct Float16 {
   Float16() = default;
   /// Rounds to nearest, ties to even; overflows to infinity, keeps subnormals and NaN.
   NIBBLE_HD explicit Float16(float value) {
+#if defined(__CUDA_ARCH__)
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+#else
     const uint32_t u = float_bits(value);
     const uint16_t sign = static_cast<uint16_t>((u >> 16) & 0x8000u);
     const uint32_t magnitude = u & 0x7fffffffu;
@@ -69,6 +76,7 @@ struct Float16 {
       const float aligned = float_from_bits(magnitude) + 0.5f;
       bits = static_cast<uint16_t>(sign | (float_bits(aligned) - 0x3f000000u));
     }
+#endif
   }
   NIBBLE_HD static Float16 from_bits(uint16_t bits) {
     Float16 result;
@@ -77,6 +85,11 @@ struct Float16 {
   }
   /// Exact.
   NIBBLE_HD explicit operator float() const {
+#if defined(__CUDA_ARCH__)
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+#else
     const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
     const uint32_t exponent = (bits >> 10) & 0x1fu;
     const uint32_t mantissa = bits & 0x3ffu;
@@ -88,6 +101,7 @@ struct Float16 {
       return float_from_bits(sign | 0x7f800000u | (mantissa << 13));
     }
     return float_from_bits(sign | ((exponent + 112u) << 23) | (mantissa << 13));
+#endif
   }
 };
 
@@ -138,12 +152,46 @@ NIBBLE_HD float divide(float a, float b) { return a / b; }
 NIBBLE_HD float round_half_even(float a) { return __builtin_rintf(a); }
 #endif
 
+/// a / b for a b that is a bfloat16 and divides many a: divide()'s bits. On a GPU the reciprocal is
+/// taken once and one step of residual correction gives the correctly rounded quotient: for the 128
+/// significands of b that is checked for every a (tests/unit/numerics). The ranges keep quotient
+/// and residual normal; anything else divides.
+template <class F>
+NIBBLE_HD F divide_by_bfloat16(F a, float b) {
+#if defined(__CUDA_ARCH__)
+  constexpr float kTiny = 8.271806125530277e-25f;                                // 2^-80
+  constexpr float kSmall = 9.094947017729282e-13f, kLarge = 1.099511627776e12f;  // 2^-40, 2^40
+  const bool b_is_moderate = b >= kSmall && b <= kLarge;
+  const bool a_is_moderate = fabsf(a) >= kTiny && fabsf(a) <= kLarge * kLarge;
+  if (b_is_moderate && (a_is_moderate || float_bits(a) == 0)) {
+    const float reciprocal = __frcp_rn(b);
+    const float quotient = __fmul_rn(a, reciprocal);
+    return __fmaf_rn(__fmaf_rn(-b, quotient, a), reciprocal, quotient);
+  }
+#endif
+  return divide(a, F(b));
+}
+
 /// min, max and clamp that pass NaN on, as ATen's do (std::min and fminf do not).
+#if defined(__CUDA_ARCH__)
+NIBBLE_HD float nan_min(float a, float b) {
+  float result;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+  return result;
+}
+NIBBLE_HD float nan_max(float a, float b) {
+  float result;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+  return result;
+}
+NIBBLE_HD float nan_clamp(float a, float low, float high) { return nan_min(nan_max(a, low), high); }
+#else
 NIBBLE_HD float nan_min(float a, float b) { return (a < b || a != a) ? a : b; }
 NIBBLE_HD float nan_max(float a, float b) { return (a > b || a != a) ? a : b; }
 NIBBLE_HD float nan_clamp(float a, float low, float high) {
   return a < low ? low : (a > high ? high : a);
 }
+#endif
 
 /// Whether low <= a <= high; false for NaN.
 NIBBLE_HD bool within(float a, float low, float high) { return a >= low && a <= high; }

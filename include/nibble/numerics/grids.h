@@ -107,7 +107,7 @@ struct AffineInt4 {
   template <class F>
   NIBBLE_HD F unclamped_code(F w) const {
     const F offset = round_to<Product>(subtract(w, F(low)));
-    return round_half_even(round_to<Product>(divide(offset, F(scale))));
+    return round_half_even(round_to<Product>(divide_by_bfloat16(offset, scale)));
   }
   template <class F>
   NIBBLE_HD F dequantize(F code) const {
@@ -118,7 +118,8 @@ struct AffineInt4 {
   template <class F, class M>
   NIBBLE_HD F gradient(F g, M in_range) const {
     const F scaled = round_to<D>(round_to<Product>(multiply(g, F(scale))));
-    return round_to<D>(round_to<Product>(divide(select(in_range, scaled, F(0.0f)), F(scale))));
+    return round_to<D>(
+        round_to<Product>(divide_by_bfloat16(select(in_range, scaled, F(0.0f)), scale)));
   }
   NIBBLE_HD float zero() const { return zero_point; }
 };
