@@ -1,0 +1,85 @@
+#include <nibble/kernels/fake_quant_cuda.h>
+
+#include "device/map_codes.cuh"
+#include "launch.h"
+
+namespace nibble::kernels {
+namespace cuda {
+namespace {
+
+template <class D>
+struct Gradient {
+  using Source = D;
+  template <class Grid>
+  static __device__ float apply(const Grid& grid, float gradient, bool in_range) {
+    return grid.gradient(gradient, in_range);
+  }
+};
+
+struct Dequantize {
+  using Source = int8_t;
+  template <class Grid>
+  static __device__ float apply(const Grid& grid, float code, bool) {
+    return grid.dequantize(code);
+  }
+};
+
+/// The rows from `first` on.
+template <class Source>
+MapParams<Source> rows_from(MapParams<Source> p, int64_t first, int64_t rows) {
+  const auto& m = p.matrix;
+  const int64_t groups = first * (m.cols / m.group_size);
+  p.source = offset(p.source, first * m.cols);
+  p.scales = offset_elements(p.scales, m.scale_dtype, groups);
+  p.zeros = offset_elements(p.zeros, m.scale_dtype, groups);
+  p.in_range = offset(p.in_range, first * mask_row_bytes(m.cols));
+  p.target = offset_elements(p.target, m.dtype, first * m.cols);
+  p.matrix.rows = rows;
+  return p;
+}
+
+template <class D, class S, class Grid, class Map>
+void launch_map(const MapParams<typename Map::Source>& params, cudaStream_t stream) {
+  const auto& m = params.matrix;
+  const bool in_octets =
+      m.group_size % kOctet == 0 && is_aligned(params.source, 16) && is_aligned(params.target, 16);
+  const int64_t bytes_per_row = mask_row_bytes(m.cols);
+  for_each_piece(m.rows, bytes_per_row, [&](int64_t first, int64_t rows) {
+    const auto p = rows_from(params, first, rows);
+    const int64_t bytes = rows * bytes_per_row;
+    if (in_octets) {
+      const auto blocks = static_cast<unsigned>(ceil_divide(bytes, kMapThreads * kMapOctets));
+      map_octets_kernel<D, S, Grid, Map><<<blocks, kMapThreads, 0, stream>>>(
+          p, static_cast<uint32_t>(bytes), static_cast<uint32_t>(m.group_size / kOctet));
+    } else {
+      const auto blocks = static_cast<unsigned>(ceil_divide(bytes, kMapThreads));
+      map_any_shape_kernel<D, S, Grid, Map><<<blocks, kMapThreads, 0, stream>>>(p);
+    }
+    check_launch("fake_quantize_backward or dequantize");
+  });
+}
+
+}  // namespace
+}  // namespace cuda
+
+void fake_quantize_backward_cuda(const FakeQuantBackwardParams& p, CUstream_st* stream) {
+  dispatch_grid(p.matrix, [&](auto element, auto scale, auto grid) {
+    using D = typename decltype(element)::type;
+    using Params = cuda::MapParams<D>;
+    cuda::launch_map<D, typename decltype(scale)::type, typename decltype(grid)::type,
+                     cuda::Gradient<D>>(Params{p.matrix, static_cast<const D*>(p.grad_output),
+                                               p.scales, nullptr, p.in_range, p.grad_input},
+                                        stream);
+  });
+}
+
+void dequantize_cuda(const DequantizeParams& p, CUstream_st* stream) {
+  dispatch_grid(p.matrix, [&](auto element, auto scale, auto grid) {
+    using Params = cuda::MapParams<int8_t>;
+    cuda::launch_map<typename decltype(element)::type, typename decltype(scale)::type,
+                     typename decltype(grid)::type, cuda::Dequantize>(
+        Params{p.matrix, p.codes, p.scales, p.zeros, nullptr, p.output}, stream);
+  });
+}
+
+}  // namespace nibble::kernels
