@@ -15,23 +15,25 @@ namespace {
 using nlohmann::json;
 
 /// What nlohmann's DOM parser does not check: depth and duplicate keys.
+template <class Json>
 class StructureCheck {
  public:
   explicit StructureCheck(std::string_view origin) : origin_(origin) {}
 
-  bool operator()(int depth, json::parse_event_t event, json& parsed) {
+  bool operator()(int depth, typename Json::parse_event_t event, Json& parsed) {
+    using Event = typename Json::parse_event_t;
     switch (event) {
-      case json::parse_event_t::object_start:
+      case Event::object_start:
         keys_.emplace_back();
         [[fallthrough]];
-      case json::parse_event_t::array_start:
+      case Event::array_start:
         NIBBLE_CHECK(depth < kMaxJsonDepth, origin_, ": JSON nested deeper than ", kMaxJsonDepth);
         break;
-      case json::parse_event_t::object_end:
+      case Event::object_end:
         keys_.pop_back();
         break;
-      case json::parse_event_t::key: {
-        const std::string& key = parsed.get_ref<const std::string&>();
+      case Event::key: {
+        const std::string& key = parsed.template get_ref<const std::string&>();
         NIBBLE_CHECK(keys_.back().insert(key).second, origin_, ": the key \"", key,
                      "\" stands twice in one object");
         break;
@@ -64,6 +66,19 @@ class StructureCheck {
   fail(origin, ":", line, ":", column, ": not valid JSON: ", reason);
 }
 
+template <class Json>
+Json parse(std::string_view text, std::string_view origin) {
+  // The callback is copied by value into std::function; the check's state is shared by reference.
+  StructureCheck<Json> check(origin);
+  try {
+    return Json::parse(text, std::ref(check));
+  } catch (const json::parse_error& error) {
+    fail_at(text, origin, error);
+  } catch (const json::exception& error) {
+    fail(origin, ": not valid JSON: ", error.what());
+  }
+}
+
 std::string dump(const json& value, std::string_view origin, int indent) {
   try {
     return value.dump(indent);
@@ -75,15 +90,11 @@ std::string dump(const json& value, std::string_view origin, int indent) {
 }  // namespace
 
 json parse_json(std::string_view text, std::string_view origin) {
-  // The callback is copied by value into std::function; the check's state is shared by reference.
-  StructureCheck check(origin);
-  try {
-    return json::parse(text, std::ref(check));
-  } catch (const json::parse_error& error) {
-    fail_at(text, origin, error);
-  } catch (const json::exception& error) {
-    fail(origin, ": not valid JSON: ", error.what());
-  }
+  return parse<json>(text, origin);
+}
+
+nlohmann::ordered_json parse_ordered_json(std::string_view text, std::string_view origin) {
+  return parse<nlohmann::ordered_json>(text, origin);
 }
 
 json read_json_file(const std::filesystem::path& path) {

@@ -15,6 +15,8 @@ inline constexpr int kMaxJsonDepth = 64;
 /// ill-formed UTF-8, nesting deeper than kMaxJsonDepth or a key that stands twice in one object
 /// (JSON leaves its meaning open). `origin` names the text in messages.
 nlohmann::json parse_json(std::string_view text, std::string_view origin);
+/// The same with the keys of objects in the order of the text (chat templates print them so).
+nlohmann::ordered_json parse_ordered_json(std::string_view text, std::string_view origin);
 
 /// parse_json() of a whole file. Throws Error naming the path.
 nlohmann::json read_json_file(const std::filesystem::path& path);
