@@ -10,7 +10,7 @@
 namespace nibble::data {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 std::string columns_of(const json& row) {
   std::string names;
@@ -44,21 +44,6 @@ std::string strip(const std::string& text) {
   const size_t begin = text.find_first_not_of(kSpace);
   if (begin == std::string::npos) return {};
   return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
-
-size_t ending_index(const JsonRow& row, size_t endings) {
-  const json& label = column(row, "label");
-  int64_t index = -1;
-  if (label.is_number_integer()) {
-    index = label.get<int64_t>();
-  } else if (label.is_string()) {
-    const std::string& digits = label.get_ref<const std::string&>();
-    const char* end = digits.data() + digits.size();
-    if (std::from_chars(digits.data(), end, index).ptr != end) index = -1;
-  }
-  NIBBLE_CHECK(index >= 0 && index < static_cast<int64_t>(endings), row.origin, ": label ",
-               label.dump(), " chooses none of the ", endings, " endings");
-  return static_cast<size_t>(index);
 }
 
 /// The message's text: a string, null, or the text parts of a list.
@@ -141,7 +126,7 @@ json tools_of(const JsonRow& row) {
   // Hugging Face datasets, whose columns have one type, carry the list as JSON text.
   if (tools.is_string()) {
     const std::string text = tools.get<std::string>();
-    tools = text.empty() ? json() : io::parse_json(text, row.origin + ": tools");
+    tools = text.empty() ? json() : io::parse_ordered_json(text, row.origin + ": tools");
   }
   NIBBLE_CHECK(tools.is_null() || tools.is_array(), row.origin, ": tools is a list, found ",
                tools.type_name());
@@ -182,11 +167,26 @@ PromptAndAnswer read_squad(const JsonRow& row) {
   return sample;
 }
 
-PromptAndAnswer read_hellaswag(const JsonRow& row) {
+size_t hellaswag_label(const JsonRow& row) {
   const json& endings = column(row, "endings");
   NIBBLE_CHECK(endings.is_array(), row.origin, ": column \"endings\" is a list, found ",
                endings.type_name());
-  const json& ending = endings[ending_index(row, endings.size())];
+  const json& label = column(row, "label");
+  int64_t index = -1;
+  if (label.is_number_integer()) {
+    index = label.get<int64_t>();
+  } else if (label.is_string()) {
+    const std::string& digits = label.get_ref<const std::string&>();
+    const char* end = digits.data() + digits.size();
+    if (std::from_chars(digits.data(), end, index).ptr != end) index = -1;
+  }
+  NIBBLE_CHECK(index >= 0 && static_cast<size_t>(index) < endings.size(), row.origin, ": label ",
+               label.dump(), " chooses none of the ", endings.size(), " endings");
+  return static_cast<size_t>(index);
+}
+
+PromptAndAnswer read_hellaswag(const JsonRow& row) {
+  const json& ending = column(row, "endings")[hellaswag_label(row)];
   NIBBLE_CHECK(ending.is_string(), row.origin, ": endings are texts, found ", ending.type_name());
   return {.context = {},
           .question = text_of(row, row.value.contains("ctx") ? "ctx" : "query"),

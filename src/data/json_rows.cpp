@@ -22,8 +22,8 @@ bool is_row_file(const fs::path& path) {
 }
 
 std::vector<JsonRow> read_json_document(const fs::path& file) {
-  nlohmann::json document = io::read_json_file(file);
-  if (document.is_object()) document = nlohmann::json::array({std::move(document)});
+  nlohmann::ordered_json document = io::parse_ordered_json(io::read_text_file(file), file.string());
+  if (document.is_object()) document = nlohmann::ordered_json::array({std::move(document)});
   NIBBLE_CHECK(document.is_array(), file.string(), ": a dataset is an array of objects, found ",
                document.type_name());
   std::vector<JsonRow> rows;
@@ -44,7 +44,7 @@ std::vector<JsonRow> read_json_lines(const fs::path& file) {
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     std::string origin = detail::concat(file.string(), ":", number);
-    nlohmann::json value = io::parse_json(line, origin);
+    nlohmann::ordered_json value = io::parse_ordered_json(line, origin);
     rows.push_back({std::move(value), std::move(origin)});
   }
   return rows;

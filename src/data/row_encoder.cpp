@@ -43,8 +43,8 @@ MarkedTokens mark(text::Encoding encoding, const std::vector<ByteSpan>& targets)
 }
 
 /// The first `count` messages.
-json leading_messages(const json& messages, size_t count) {
-  json part = json::array();
+nlohmann::ordered_json leading_messages(const nlohmann::ordered_json& messages, size_t count) {
+  nlohmann::ordered_json part = nlohmann::ordered_json::array();
   for (size_t i = 0; i < count; ++i) {
     part.push_back(messages[i]);
   }
@@ -155,7 +155,7 @@ TextFormat read_text_format(const io::Checkpoint& checkpoint,
   const json& config = checkpoint.tokenizer_config();
   TextFormat format{text::Tokenizer::from_json(checkpoint.tokenizer_json(),
                                                checkpoint.path().string() + ": tokenizer"),
-                    std::nullopt, json::object(), std::nullopt, 0};
+                    std::nullopt, nlohmann::ordered_json::object(), std::nullopt, 0};
   if (chat_template) {
     format.chat_template.emplace(template_source(*chat_template));
   } else if (const std::optional<std::string> own = checkpoint.chat_template()) {

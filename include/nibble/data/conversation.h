@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
@@ -39,8 +40,8 @@ struct PromptAndAnswer {
 
 /// A chat as templates take it.
 struct Conversation {
-  nlohmann::json messages;         ///< array of {"role", "content", ...}, content always a string
-  nlohmann::json tools = nullptr;  ///< array or null
+  nlohmann::ordered_json messages;  ///< array of {"role", "content", ...}, content always a string
+  nlohmann::ordered_json tools = nullptr;  ///< array or null
 };
 
 /// Every reader throws Error that starts with the row's origin; a missing column is answered with
@@ -58,6 +59,9 @@ PromptAndAnswer read_squad(const JsonRow& row);
 /// HellaSwag: question `ctx` (else `query`), answer the ending that `label` (number or digits)
 /// chooses. Source: NeMo Automodel, HellaSwag.
 PromptAndAnswer read_hellaswag(const JsonRow& row);
+
+/// The index of the right ending of a HellaSwag row, checked against its `endings`.
+size_t hellaswag_label(const JsonRow& row);
 
 /// OpenAI or ShareGPT. Roles: system, developer, user, assistant, tool; ShareGPT's human, gpt,
 /// function_call, observation and the like are mapped to them. Null content becomes empty, lists of

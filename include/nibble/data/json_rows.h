@@ -12,7 +12,7 @@ namespace nibble::data {
 
 /// One object of a JSON or JSONL file.
 struct JsonRow {
-  nlohmann::json value;
+  nlohmann::ordered_json value;
   std::string origin;  ///< "rows.jsonl:12" (line) or "rows.json[11]" (index), for messages
 };
 

@@ -20,7 +20,7 @@ struct TextFormat {
   text::Tokenizer tokenizer;
   std::optional<text::ChatTemplate> chat_template = std::nullopt;
   /// bos_token, eos_token, ... for the template.
-  nlohmann::json template_variables = nlohmann::json::object();
+  nlohmann::ordered_json template_variables = nlohmann::ordered_json::object();
   std::optional<int64_t> eos_id = std::nullopt;
   int64_t pad_id = 0;  ///< the tokenizer's pad token, else its end token, else 0
 };

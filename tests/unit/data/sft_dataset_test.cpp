@@ -1,0 +1,130 @@
+#include <nibble/core/error.h>
+#include <nibble/data/sft_dataset.h>
+#include <nibble/io/file.h>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "support/temp_dir.h"
+#include "unit/data/tiny_text_format.h"
+
+namespace nibble::data {
+namespace {
+
+using nibble::testing::TempDir;
+using nibble::testing::TinyText;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr const char* kTemplate =
+    "{% for m in messages %}{{ m['role'][0] + ':' + m['content'] + '<|im_end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}a:{% endif %}";
+
+class SftDatasetTest : public ::testing::Test {
+ protected:
+  RowSelection rows(const std::string& content) {
+    io::write_file_atomically(folder_ / "rows.jsonl", content);
+    return {.paths = {folder_ / "rows.jsonl"}};
+  }
+  static SftOptions alpaca() {
+    SftOptions options;
+    options.columns = alpaca_columns();
+    return options;
+  }
+  std::string error_of(const std::string& content, const SftOptions& options) {
+    try {
+      load_sft_dataset(rows(content), options, format_);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+
+  TempDir folder_;
+  TextFormat format_ = TinyText::format(kTemplate);
+};
+
+const std::string kGood = R"({"instruction": "Q", "input": "", "output": "A"})"
+                          "\n";
+const std::string kNoAnswer = R"({"instruction": "Q", "input": ""})"
+                              "\n";
+
+TEST_F(SftDatasetTest, CountsRowsAndTargets) {
+  const SftDataset dataset = load_sft_dataset(rows(kGood + kGood), alpaca(), format_);
+  EXPECT_EQ(dataset.rows.size(), 2u);
+  EXPECT_EQ(dataset.target_tokens, 4);
+  EXPECT_EQ(dataset.skipped_rows, 0);
+}
+
+TEST_F(SftDatasetTest, AnInvalidRowIsAnErrorUnlessSkipped) {
+  SftOptions options = alpaca();
+  EXPECT_THAT(error_of(kGood + kNoAnswer, options),
+              AllOf(HasSubstr("rows.jsonl:2: "), HasSubstr("columns found: instruction, input")));
+  options.skip_invalid_samples = true;
+  const SftDataset dataset = load_sft_dataset(rows(kNoAnswer + kGood), options, format_);
+  EXPECT_EQ(dataset.rows.size(), 1u);
+  EXPECT_EQ(dataset.skipped_rows, 1);
+  EXPECT_THAT(error_of(kNoAnswer + kNoAnswer, options),
+              AllOf(HasSubstr("none of the 2 rows"), HasSubstr("rows.jsonl:1: ")));
+}
+
+TEST_F(SftDatasetTest, MalformedJsonIsNeverSkipped) {
+  SftOptions options = alpaca();
+  options.skip_invalid_samples = true;
+  EXPECT_THAT(error_of(kGood + "{\n", options), HasSubstr("rows.jsonl:2:"));
+}
+
+TEST_F(SftDatasetTest, LongRowsAreErrorsOrCut) {
+  SftOptions options = alpaca();
+  options.seq_length = 6;  // "u:Q<|im_end|>a:" has 6 tokens, the whole row 7 positions
+  EXPECT_THAT(error_of(kGood, options), AllOf(HasSubstr("rows.jsonl:1: "), HasSubstr("7 tokens"),
+                                              HasSubstr("seq_length is 6")));
+  options.truncation = true;
+  const SftDataset cut = load_sft_dataset(rows(kGood), options, format_);
+  EXPECT_EQ(cut.rows[0].ids.size(), 6u);
+  EXPECT_EQ(cut.rows[0].target_count(), 1);
+  EXPECT_EQ(cut.truncated_rows, 1);
+  options.seq_length = 5;
+  EXPECT_THAT(error_of(kGood, options),
+              AllOf(HasSubstr("no target token"), HasSubstr("cutting 7 tokens")));
+  options.seq_length = 0;
+  EXPECT_THAT(error_of(kGood, options), HasSubstr("1 and more"));
+}
+
+TEST_F(SftDatasetTest, ARowWithoutTargetsIsInvalid) {
+  SftOptions options;
+  options.format = RowFormat::kChat;
+  EXPECT_THAT(error_of(R"({"messages": [{"role": "user", "content": "Hi"}]})", options),
+              AllOf(HasSubstr("rows.jsonl:1: "), HasSubstr("no target token")));
+}
+
+TEST_F(SftDatasetTest, EveryFormatGivesRows) {
+  SftOptions options;
+  options.format = RowFormat::kSquad;
+  const std::string squad = R"({"context": "C", "question": "Q", "answers": {"text": ["A"]}})";
+  EXPECT_EQ(load_sft_dataset(rows(squad), options, format_).target_tokens, 2);
+  options.format = RowFormat::kHellaSwag;
+  const std::string hellaswag = R"({"ctx": "C", "endings": ["abc", "d"], "label": 0})";
+  EXPECT_EQ(load_sft_dataset(rows(hellaswag), options, format_).target_tokens, 3);
+  options.format = RowFormat::kChat;
+  const std::string chat =
+      R"({"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]})";
+  EXPECT_EQ(load_sft_dataset(rows(chat), options, format_).target_tokens, 2);
+}
+
+TEST_F(SftDatasetTest, PlainTextNeedsNoTemplate) {
+  format_.chat_template.reset();
+  SftOptions options = alpaca();
+  EXPECT_THAT(error_of(kGood, options), HasSubstr("use_hf_chat_template: false"));
+  options.use_chat_template = false;
+  EXPECT_EQ(load_sft_dataset(rows(kGood), options, format_).target_tokens, 2);
+}
+
+TEST_F(SftDatasetTest, TheMappingNeedsAnAnswer) {
+  EXPECT_THAT(error_of(kGood, SftOptions{}), HasSubstr("answer column"));
+}
+
+}  // namespace
+}  // namespace nibble::data
