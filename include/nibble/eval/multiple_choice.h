@@ -1,0 +1,49 @@
+#pragma once
+
+#include <nibble/data/json_rows.h>
+#include <nibble/models/causal_lm.h>
+#include <nibble/text/tokenizer.h>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace nibble::eval {
+
+struct ChoiceQuestion {
+  std::string context;
+  std::vector<std::string> endings;
+  size_t label = 0;  ///< the right one of `endings`
+};
+
+/// HellaSwag rows: `query` (activity label, colon, both contexts), `endings`, `label`. Throws Error
+/// with the row's file and line.
+std::vector<ChoiceQuestion> read_hellaswag_questions(const data::RowSelection& selection);
+
+struct ChoiceScores {
+  std::vector<double> log_likelihoods;  ///< of the endings, summed over their tokens, nats
+  size_t predicted = 0;                 ///< the ending with the highest
+  size_t predicted_normalized = 0;      ///< the same after division by the ending's characters
+};
+
+struct MultipleChoice {
+  double acc = 0;       ///< share of questions where `predicted` is right
+  double acc_norm = 0;  ///< share where `predicted_normalized` is right
+  std::vector<ChoiceScores> questions;
+};
+
+/// The convention of lm-evaluation-harness: the continuation is a blank and the ending, context and
+/// continuation are tokenized together without special tokens and cut at the context's own number
+/// of tokens. Ties go to the first ending. Throws Error for no questions.
+MultipleChoice evaluate_multiple_choice(models::CausalLMImpl& model,
+                                        const text::Tokenizer& tokenizer,
+                                        std::span<const ChoiceQuestion> questions);
+
+/// {"acc", "acc_norm", "rows"}
+nlohmann::json to_json(const MultipleChoice& result);
+
+}  // namespace nibble::eval

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <nibble/models/causal_lm.h>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <cstdint>
+#include <span>
+
+namespace nibble::eval {
+
+struct Perplexity {
+  double value = 0;    ///< exp(nll_sum / scored)
+  double nll_sum = 0;  ///< nats
+  int64_t scored = 0;  ///< tokens
+};
+
+/// Perplexity of a text of token ids, cut into windows of `context` tokens without overlap. The
+/// first token of each window has no context and is not scored. Throws Error when `context` is less
+/// than 2 or more than the model's positions, or no token is left to score.
+Perplexity evaluate_perplexity(models::CausalLMImpl& model, std::span<const int64_t> ids,
+                               int64_t context);
+
+/// {"value", "nll_sum", "scored"}
+nlohmann::json to_json(const Perplexity& perplexity);
+
+}  // namespace nibble::eval

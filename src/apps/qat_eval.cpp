@@ -1,0 +1,127 @@
+#include <nibble/core/error.h>
+#include <nibble/data/row_encoder.h>
+#include <nibble/eval/logits.h>
+#include <nibble/eval/model_loading.h>
+#include <nibble/eval/multiple_choice.h>
+#include <nibble/eval/perplexity.h>
+#include <nibble/io/file.h>
+#include <nibble/io/json.h>
+#include <nibble/quantization/quantize.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <iostream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "run_main.h"
+
+namespace {
+
+struct Arguments {
+  std::string model, dtype = "float32";
+  std::string scheme, grid, scale_dtype;  ///< empty: no PTQ, the scheme's default
+  std::optional<int64_t> group_size;
+  std::string perplexity;
+  int64_t context = 512;
+  std::optional<int64_t> max_tokens;
+  std::string hellaswag;
+  std::optional<int64_t> limit;
+  std::vector<int64_t> logits;
+  std::string logits_path = "logits.safetensors";
+  std::string json;
+};
+
+at::ScalarType dtype_from(const std::string& name) {
+  return name == "bfloat16" ? at::kBFloat16 : at::kFloat;
+}
+
+void add_options(CLI::App& app, Arguments& arguments) {
+  const CLI::IsMember dtypes({"float32", "bfloat16"});
+  app.add_option("--model", arguments.model, "Hugging Face directory, GGUF file or converted model")
+      ->required();
+  app.add_option("--dtype", arguments.dtype, "of weights and compute")->check(dtypes);
+  auto* quantize = app.add_option("--quantize", arguments.scheme, "post-training quantization")
+                       ->check(CLI::IsMember({"8da4w", "4w"}));
+  app.add_option("--group-size", arguments.group_size, "-1: per channel")->needs(quantize);
+  app.add_option("--grid", arguments.grid, "of 4w, default asymmetric")
+      ->check(CLI::IsMember({"symmetric", "asymmetric"}))
+      ->needs(quantize);
+  app.add_option("--scale-dtype", arguments.scale_dtype, "default: float32 (8da4w), bfloat16 (4w)")
+      ->check(dtypes)
+      ->needs(quantize);
+  app.add_option("--perplexity", arguments.perplexity, "a text file, read as it is");
+  app.add_option("--context", arguments.context, "tokens in a window");
+  app.add_option("--max-tokens", arguments.max_tokens)->check(CLI::PositiveNumber);
+  app.add_option("--hellaswag", arguments.hellaswag, "JSONL rows: query, endings, label");
+  app.add_option("--limit", arguments.limit, "rows of --hellaswag")->check(CLI::PositiveNumber);
+  app.add_option("--logits", arguments.logits, "token ids")->delimiter(',');
+  app.add_option("--out", arguments.logits_path, "where --logits go (safetensors)");
+  app.add_option("--json", arguments.json, "results as JSON");
+}
+
+nibble::QuantizeConfig ptq_config(const Arguments& arguments) {
+  nibble::QuantizeConfig config = arguments.scheme == "8da4w"
+                                      ? nibble::int8_dynamic_activation_int4_weight()
+                                      : nibble::int4_weight_only();
+  if (arguments.group_size) config.spec.group_size = *arguments.group_size;
+  if (!arguments.scale_dtype.empty()) config.spec.scale_dtype = dtype_from(arguments.scale_dtype);
+  if (!arguments.grid.empty()) {
+    config.spec.grid = arguments.grid == "symmetric" ? nibble::nn::WeightGrid::kSymmetric
+                                                     : nibble::nn::WeightGrid::kAsymmetric;
+  }
+  return config;
+}
+
+nlohmann::json run(const Arguments& arguments, nibble::eval::LoadedModel& loaded) {
+  const auto tokenizer = nibble::text::Tokenizer::from_json(loaded.checkpoint->tokenizer_json(),
+                                                            arguments.model + ": tokenizer");
+  nlohmann::json results = nlohmann::json::object();
+  if (!arguments.perplexity.empty()) {
+    std::vector<int64_t> ids = tokenizer.encode_ids(
+        nibble::io::read_text_file(arguments.perplexity), /*add_special_tokens=*/false);
+    if (arguments.max_tokens && static_cast<size_t>(*arguments.max_tokens) < ids.size()) {
+      ids.resize(static_cast<size_t>(*arguments.max_tokens));
+    }
+    results["perplexity"] =
+        to_json(nibble::eval::evaluate_perplexity(*loaded.model, ids, arguments.context));
+  }
+  if (!arguments.hellaswag.empty()) {
+    const auto questions = nibble::eval::read_hellaswag_questions(
+        {.paths = {arguments.hellaswag}, .limit = arguments.limit});
+    results["hellaswag"] =
+        to_json(nibble::eval::evaluate_multiple_choice(*loaded.model, tokenizer, questions));
+  }
+  if (!arguments.logits.empty()) {
+    nibble::eval::write_logits(*loaded.model, arguments.logits, arguments.logits_path);
+    results["logits"] = {{"path", arguments.logits_path}, {"tokens", arguments.logits.size()}};
+  }
+  return results;
+}
+
+int evaluate(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App app{
+      "Measures a model in full precision, under post-training quantization, or converted."};
+  add_options(app, arguments);
+  CLI11_PARSE(app, argc, argv);
+  NIBBLE_CHECK(
+      !arguments.perplexity.empty() || !arguments.hellaswag.empty() || !arguments.logits.empty(),
+      "nothing to measure: give --perplexity, --hellaswag or --logits");
+
+  auto loaded =
+      nibble::eval::load_any_model(arguments.model, {.dtype = dtype_from(arguments.dtype)});
+  if (!arguments.scheme.empty()) {
+    std::cerr << nibble::quantize_(*loaded.model, ptq_config(arguments)).to_string() << std::endl;
+  }
+  const nlohmann::json results = run(arguments, loaded);
+  std::cout << results.dump(2) << std::endl;
+  if (!arguments.json.empty()) nibble::io::write_json_file(arguments.json, results);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return nibble::apps::run_main(evaluate, argc, argv); }
