@@ -56,6 +56,10 @@ constexpr CodePointSet::Range kNumeric[] = {
 #include "unicode_numeric.inc"
 };
 
+constexpr CodePointSet::Range kUnassigned[] = {
+#include "unicode_unassigned.inc"
+};
+
 constexpr char32_t kLastCodePoint = 0x10FFFF;
 
 template <class Ranges>
@@ -162,7 +166,16 @@ bool is_word(char32_t code) {
 bool is_punctuation(char32_t code) {
   static const CodePointSet set = [] {
     CodePointSet result = {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}};
-    result.insert(CodePointSet::category("P"));
+    // What Unicode 9 and later versions added is no punctuation yet; two were punctuation then.
+    CodePointSet later = {{0x2E43, 0x2E44},   {0x1144B, 0x1144F}, {0x1145B, 0x1145B},
+                          {0x1145D, 0x1145D}, {0x11660, 0x1166C}, {0x11C41, 0x11C45},
+                          {0x11C70, 0x11C71}, {0x1E95E, 0x1E95F}};
+    for (const CodePointSet::Range& range : kUnassigned) {
+      later.insert(range.first, range.last);
+    }
+    result.insert(CodePointSet::category("P").intersection(later.complement()));
+    result.insert(0x166D, 0x166D);
+    result.insert(0x111C9, 0x111C9);
     return result;
   }();
   return set.contains(code);
@@ -170,7 +183,11 @@ bool is_punctuation(char32_t code) {
 
 bool is_mark(char32_t code) {
   static const CodePointSet set = CodePointSet::category("M");
-  return set.contains(code);
+  return set.contains(code) && !is_unknown_to_normalizers(code);
+}
+
+bool is_unknown_to_normalizers(char32_t code) {
+  return code >= kUnassigned[0].first && contains_code_point(kUnassigned, code);
 }
 
 }  // namespace nibble::text

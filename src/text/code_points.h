@@ -28,7 +28,7 @@ class CodePointSet {
   static CodePointSet category(std::string_view prefix);
   /// Oniguruma's \s, which is Unicode's White_Space, Rust's char::is_whitespace too.
   static const CodePointSet& white_space();
-  /// Oniguruma's \w: letters, marks, decimal and letter numbers, connectors, circled letters.
+  /// Letters, marks, decimal and letter numbers, connectors and circled letters.
   static const CodePointSet& word();
 
  private:
@@ -39,11 +39,13 @@ class CodePointSet {
 bool is_numeric(char32_t code);
 /// Unicode's White_Space.
 bool is_white_space(char32_t code);
-/// \w of Rust's regex crate: Oniguruma's and the two joiners.
+/// \w of Rust's regex crate: word() and the two joiners.
 bool is_word(char32_t code);
-/// ASCII punctuation (symbols included) or a general category P*.
+/// ASCII punctuation (symbols included) or a general category P* in Unicode 8, as the reference.
 bool is_punctuation(char32_t code);
-/// General categories M*.
+/// General categories M* in Unicode 9, as StripAccents of the reference.
 bool is_mark(char32_t code);
+/// Not assigned in Unicode 9, the version of the reference's normalizers.
+bool is_unknown_to_normalizers(char32_t code);
 
 }  // namespace nibble::text

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kMaxNesting = 64;
 
-/// `code` and the characters with the same simple case folding.
+/// The members of `set` and the characters with the same simple case folding.
 CodePointSet fold_case(const CodePointSet& set) {
   CodePointSet folded = set;
   for (const auto& [first, last] : set.ranges()) {
@@ -33,6 +33,16 @@ CodePointSet fold_case(const CodePointSet& set) {
     }
   }
   return folded;
+}
+
+/// Outside of brackets Oniguruma's \w has the superscript digits and fractions of Latin-1 too.
+const CodePointSet& unbracketed_word() {
+  static const CodePointSet set = [] {
+    CodePointSet result = CodePointSet::word();
+    result.insert(CodePointSet{{0xB2, 0xB3}, {0xB9, 0xB9}, {0xBC, 0xBE}});
+    return result;
+  }();
+  return set;
 }
 
 class Parser {
@@ -212,7 +222,7 @@ class Parser {
       default:
         pos_ = begin;
     }
-    if (const auto set = parse_class_escape()) {
+    if (const auto set = parse_class_escape(unbracketed_word())) {
       emit(*set);
     } else {
       emit(literal(parse_character_escape()));
@@ -221,7 +231,7 @@ class Parser {
 
   /// \b is a change between word and non-word, \B is none.
   void emit_word_boundary(std::string_view kind) {
-    const CodePointSet& word = CodePointSet::word();
+    const CodePointSet& word = unbracketed_word();
     const bool boundary = !kind.empty();
     emit("(?:(?<=");
     emit(word);
@@ -235,7 +245,7 @@ class Parser {
   }
 
   /// \s \d \w \h \p{..} and their complements, behind the backslash; nothing for other escapes.
-  std::optional<CodePointSet> parse_class_escape() {
+  std::optional<CodePointSet> parse_class_escape(const CodePointSet& word) {
     const size_t begin = pos_;
     const char32_t code = take();
     switch (code) {
@@ -248,9 +258,9 @@ class Parser {
       case 'D':
         return CodePointSet::category("Nd").complement();
       case 'w':
-        return CodePointSet::word();
+        return word;
       case 'W':
-        return CodePointSet::word().complement();
+        return word.complement();
       case 'h':
         return CodePointSet{{'0', '9'}, {'A', 'F'}, {'a', 'f'}};
       case 'H':
@@ -369,7 +379,7 @@ class Parser {
       return;
     }
     if (accept("\\")) {
-      if (const auto escaped = parse_class_escape()) {
+      if (const auto escaped = parse_class_escape(CodePointSet::word())) {
         set.insert(*escaped);
         return;
       }

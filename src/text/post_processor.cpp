@@ -11,30 +11,35 @@ namespace {
 
 constexpr int kMaxDepth = 32;
 
-struct Margin {
-  size_t characters = 0;
-  size_t bytes = 0;  // of the input
-};
-
-/// White space before the first other character of `token`, and behind the last.
-std::pair<Margin, Margin> margins(std::string_view token) {
-  Margin leading;
-  Margin run;
+/// Characters of white space before the first other character of `token`, and behind the last.
+std::pair<size_t, size_t> margins(std::string_view token) {
+  size_t leading = 0;
+  size_t run = 0;
   bool is_leading = true;
   for (size_t pos = 0; pos < token.size();) {
-    const size_t begin = pos;
     const bool is_space = token.substr(pos).starts_with(byte_to_character(' '));
     const char32_t code = next_code_point(token, pos);
     if (is_space || is_white_space(code)) {
-      run.characters += 1;
-      run.bytes += is_space ? 1 : pos - begin;
+      ++run;
       continue;
     }
     leading = is_leading ? run : leading;
     is_leading = false;
-    run = {};
+    run = 0;
   }
   return {is_leading ? run : leading, run};
+}
+
+void drop_first_character(ByteSpan& span, std::string_view input) {
+  do {
+    ++span.begin;
+  } while (span.begin < span.end && is_continuation(input[span.begin]));
+}
+
+void drop_last_character(ByteSpan& span, std::string_view input) {
+  do {
+    --span.end;
+  } while (span.end > span.begin && is_continuation(input[span.end]));
 }
 
 }  // namespace
@@ -85,16 +90,19 @@ void PostProcessor::read_template(const JsonNode& node) {
   }
 }
 
-ByteSpan PostProcessor::trimmed(ByteSpan span, std::string_view token, bool is_first) const {
+ByteSpan PostProcessor::trimmed(ByteSpan span, std::string_view input, std::string_view token,
+                                bool is_first) const {
   for (const Trimming& trimming : trimmings_) {
-    const auto [leading, trailing] = margins(token);
-    const bool is_prefix =
-        (is_first || span.begin == 0) && trimming.keeps_prefix_space && leading.characters == 1;
-    if (!is_prefix) {
-      span.begin = std::min(span.begin + leading.bytes, span.end);
+    auto [leading, trailing] = margins(token);
+    const bool may_be_prefix = is_first || span.begin == 0;
+    if (may_be_prefix && trimming.keeps_prefix_space && leading == 1) {
+      leading = 0;
     }
-    if (span.end >= trailing.bytes) {
-      span.end = std::max(span.end - trailing.bytes, span.begin);
+    for (; leading > 0 && span.begin < span.end; --leading) {
+      drop_first_character(span, input);
+    }
+    for (; trailing > 0 && span.begin < span.end; --trailing) {
+      drop_last_character(span, input);
     }
   }
   return span;

@@ -17,9 +17,11 @@ class PostProcessor {
   /// Reads the "post_processor" of a tokenizer.json. Throws Error for types that are not supported.
   explicit PostProcessor(const JsonNode& node) { read(node, 0); }
 
-  /// The span without the white space at the ends of `token`, where the file asks for that.
-  /// `token` is the piece of text that the token covers, in the byte alphabet or plain.
-  ByteSpan trimmed(ByteSpan span, std::string_view token, bool is_first) const;
+  bool trims() const { return !trimmings_.empty(); }
+  /// The span of `input` without the white space at the ends of `token`, the token's text in the
+  /// byte alphabet or plain.
+  ByteSpan trimmed(ByteSpan span, std::string_view input, std::string_view token,
+                   bool is_first) const;
 
   Encoding add_special_tokens(Encoding encoding) const;
 

@@ -81,6 +81,27 @@ PreTokenizer read_byte_level(const JsonNode& node) {
   };
 }
 
+/// The matches of \w+|[^\w\s]+, with the \w of Rust.
+std::vector<Range> words_and_symbols(std::string_view text) {
+  enum class Kind { kSpace, kWord, kSymbol };
+  std::vector<Range> matches;
+  Kind previous = Kind::kSpace;
+  for (size_t pos = 0; pos < text.size();) {
+    const size_t begin = pos;
+    const char32_t code = next_code_point(text, pos);
+    const Kind kind = is_word(code)          ? Kind::kWord
+                      : is_white_space(code) ? Kind::kSpace
+                                             : Kind::kSymbol;
+    if (kind != Kind::kSpace && kind == previous) {
+      matches.back().end = pos;
+    } else if (kind != Kind::kSpace) {
+      matches.push_back({begin, pos});
+    }
+    previous = kind;
+  }
+  return matches;
+}
+
 /// A character given as a string of one.
 std::string read_character(const JsonNode& node) {
   const std::string character = node.string();
@@ -166,10 +187,7 @@ PreTokenizer read_pre_tokenizer(const JsonNode& node, int depth) {
                     behavior ? read_split_behavior(*behavior) : SplitBehavior::kIsolated);
   }
   if (type == "Whitespace") {
-    // \w+|[^\w\s]+ of Rust's regex crate, whose \w has the two joiners.
-    const Regex words(R"([\w\u200c\u200d]+|[^\w\s\u200c\u200d]+)", node.path());
-    return split_by([words](std::string_view text) { return words.find_all(text); },
-                    SplitBehavior::kRemoved, true);
+    return split_by(words_and_symbols, SplitBehavior::kRemoved, true);
   }
   if (type == "WhitespaceSplit") {
     return split_by(character_pattern(is_white_space), SplitBehavior::kRemoved);

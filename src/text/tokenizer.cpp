@@ -49,19 +49,20 @@ class Tokenizer::Impl {
 
   Encoding encode(std::string_view text, bool add_special_tokens) const {
     Encoding encoding;
-    for_each_token(text, [&](uint32_t id, const AlignedText& source, size_t begin, size_t end) {
-      const std::string_view token = source.text().substr(begin, end - begin);
-      encoding.spans.push_back(
-          post_processor_.trimmed(source.origin(begin, end), token, encoding.ids.empty()));
-      encoding.ids.push_back(id);
+    for_each_token(text, [&](const Token& token) {
+      ByteSpan span = token.source.origin(token.begin, token.end);
+      if (post_processor_.trims()) {
+        span = post_processor_.trimmed(span, text, text_of(token), encoding.ids.empty());
+      }
+      encoding.ids.push_back(token.id);
+      encoding.spans.push_back(span);
     });
     return add_special_tokens ? post_processor_.add_special_tokens(std::move(encoding)) : encoding;
   }
 
   std::vector<int64_t> encode_ids(std::string_view text, bool add_special_tokens) const {
     Encoding encoding;
-    for_each_token(
-        text, [&](uint32_t id, const AlignedText&, size_t, size_t) { encoding.ids.push_back(id); });
+    for_each_token(text, [&](const Token& token) { encoding.ids.push_back(token.id); });
     return add_special_tokens ? post_processor_.add_special_tokens(std::move(encoding)).ids
                               : std::move(encoding.ids);
   }
@@ -107,6 +108,20 @@ class Tokenizer::Impl {
   }
 
  private:
+  /// A token found in a text: it covers source.text()[begin, end).
+  struct Token {
+    uint32_t id;
+    const AlignedText& source;
+    size_t begin;
+    size_t end;
+    bool is_added;
+  };
+
+  std::string_view text_of(const Token& token) const {
+    return token.is_added ? token.source.text().substr(token.begin, token.end - token.begin)
+                          : std::string_view(*model_.id_to_token(token.id));
+  }
+
   static bool fits(int64_t id) { return id >= 0 && id <= std::numeric_limits<uint32_t>::max(); }
 
   const std::string* decoded_form(int64_t id) const {
@@ -117,14 +132,13 @@ class Tokenizer::Impl {
     return added != nullptr ? added : model_.id_to_token(static_cast<uint32_t>(id));
   }
 
-  /// Calls `emit(id, source, begin, end)` for the tokens in order; token `id` covers
-  /// source.text()[begin, end).
+  /// Calls `emit(Token)` for the tokens in order.
   template <class Emit>
   void for_each_token(std::string_view text, Emit emit) const {
     const AlignedText input(text);
     for (const AddedTokenPart& part : added_.find_raw(input.text())) {
       if (part.id) {
-        emit(*part.id, input, part.range.begin, part.range.end);
+        emit(Token{*part.id, input, part.range.begin, part.range.end, true});
         continue;
       }
       AlignedText normalized = input.slice(part.range.begin, part.range.end);
@@ -133,7 +147,7 @@ class Tokenizer::Impl {
       }
       for (const AddedTokenPart& inner : added_.find_normalized(normalized.text())) {
         if (inner.id) {
-          emit(*inner.id, normalized, inner.range.begin, inner.range.end);
+          emit(Token{*inner.id, normalized, inner.range.begin, inner.range.end, true});
         } else {
           tokenize(normalized.slice(inner.range.begin, inner.range.end), emit);
         }
@@ -155,7 +169,7 @@ class Tokenizer::Impl {
       model_.tokenize(pieces[i], tokens);
       const size_t offset = pieces.ranges[i].begin;
       for (const BpeToken& token : tokens) {
-        emit(token.id, pieces.text, offset + token.begin, offset + token.end);
+        emit(Token{token.id, pieces.text, offset + token.begin, offset + token.end, false});
       }
     }
   }

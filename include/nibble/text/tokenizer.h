@@ -19,12 +19,17 @@ struct ByteSpan {
 
 struct Encoding {
   std::vector<int64_t> ids;
-  /// For each id the bytes of the input it came from; empty ranges for tokens that a
-  /// post-processor added. A token may cover part of a character's bytes.
+  /// For each id the bytes of the input it came from, whole characters: tokens that share a
+  /// character share its bytes. Empty ranges for tokens that a post-processor added, and where it
+  /// trims white space away. These are the reference's offsets, in bytes, but for two cases: what
+  /// a normalizer composed or replaced has all the bytes it came from, not those of its first or
+  /// last character, and a byte that the vocabulary lacks does not shift its neighbours.
   std::vector<ByteSpan> spans;
 };
 
 /// A tokenizer.json of Hugging Face `tokenizers`, encoded and decoded exactly as that library does.
+/// Supported: BPE models (byte-level, or SentencePiece-style with byte fallback) with what they use
+/// of the other components. "truncation" and "padding" are left to the caller.
 /// Thread-safe after construction; copies share the tables.
 class Tokenizer {
  public:
