@@ -95,8 +95,15 @@ const fs::path& MappedFile::path() const { return mapping_->path; }
 
 std::shared_ptr<const void> MappedFile::owner() const { return mapping_; }
 
+bool path_exists(const fs::path& path) {
+  std::error_code refused;
+  return fs::exists(path, refused);
+}
+
 std::string read_text_file(const fs::path& path) {
-  NIBBLE_CHECK(!fs::is_directory(path), "cannot read ", path.string(), ": it is a directory");
+  std::error_code refused;
+  NIBBLE_CHECK(!fs::is_directory(path, refused), "cannot read ", path.string(),
+               ": it is a directory");
   std::ifstream in(path, std::ios::binary);
   NIBBLE_CHECK(in, "cannot open ", path.string(), ": ", last_error());
   std::ostringstream text;

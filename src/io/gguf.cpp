@@ -207,8 +207,8 @@ std::vector<int64_t> read_shape(Reader& reader, const std::string& where) {
   std::vector<int64_t> shape(dimensions);
   for (int64_t& size : shape) {
     const uint64_t value = reader.number<uint64_t>(where);
-    NIBBLE_CHECK(value <= std::numeric_limits<int64_t>::max(), where, ": dimension ", value,
-                 " is too large");
+    NIBBLE_CHECK(value >= 1 && value <= std::numeric_limits<int64_t>::max(), where,
+                 ": a dimension of ", value, ", allowed is 1 to 2^63 - 1");
     size = static_cast<int64_t>(value);
   }
   std::reverse(shape.begin(), shape.end());

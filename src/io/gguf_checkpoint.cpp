@@ -2,6 +2,7 @@
 
 #include <nibble/core/error.h>
 #include <nibble/io/gguf.h>
+#include <nibble/io/json.h>
 
 #include <nlohmann/json.hpp>
 
@@ -79,7 +80,7 @@ std::optional<std::string> hugging_face_name(std::string_view name, int64_t laye
 /// other: rows (heads, dim/2, 2) become (heads, 2, dim/2), the inverse of llama.cpp's permute().
 TensorData unpermute_rows(const TensorData& stored, int64_t heads) {
   const int64_t rows = stored.shape[0], dim = rows / heads;
-  const size_t row_bytes = rows == 0 ? 0 : stored.bytes.size() / static_cast<size_t>(rows);
+  const size_t row_bytes = stored.bytes.size() / static_cast<size_t>(rows);
   auto buffer = std::make_shared<std::vector<std::byte>>(stored.bytes.size());
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t head = row / dim, half = row % dim / (dim / 2), pair = row % (dim / 2);
@@ -116,6 +117,9 @@ class GgufCheckpoint final : public Checkpoint {
     generation_config_["_from_model_config"] = true;
     tokenizer_config_ = gguf_tokenizer_config(file_);
     config_ = make_config();
+    // GGUF promises no encoding; who prints the configuration must not meet bytes that JSON
+    // refuses.
+    dump_json(tokenizer_config_, path.string() + ": the tokenizer's metadata");
   }
 
   const fs::path& path() const override { return file_.path(); }

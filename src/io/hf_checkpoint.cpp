@@ -31,7 +31,7 @@ json read_object(const fs::path& path) {
 }
 
 json read_object_if_present(const fs::path& path) {
-  return fs::exists(path) ? read_object(path) : json::object();
+  return path_exists(path) ? read_object(path) : json::object();
 }
 
 /// {"content": "<s>", "lstrip": ...} becomes "<s>".
@@ -53,7 +53,8 @@ void reduce_special_tokens(json& tokenizer_config) {
 
 /// What would have been read had it been there, for a message about what is.
 std::string hint_for(const fs::path& folder) {
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+  std::error_code refused;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, refused)) {
     const fs::path file = entry.path().filename();
     if (file.extension() == ".gguf") return "; to read " + file.string() + ", name that file";
     if (file == "pytorch_model.bin" || file == "pytorch_model.bin.index.json") {
@@ -78,12 +79,12 @@ fs::path shard_path(const fs::path& index, const std::string& tensor, const json
 class HfCheckpoint final : public Checkpoint {
  public:
   explicit HfCheckpoint(const fs::path& path) : path_(path) {
-    NIBBLE_CHECK(fs::exists(path / kConfig), "no model at \"", path.string(),
+    NIBBLE_CHECK(path_exists(path / kConfig), "no model at \"", path.string(),
                  "\": the directory has no ", kConfig, hint_for(path));
     config_ = read_object(path / kConfig);
-    if (fs::exists(path / kWeights)) {
+    if (path_exists(path / kWeights)) {
       open_single_file();
-    } else if (fs::exists(path / kIndex)) {
+    } else if (path_exists(path / kIndex)) {
       open_shards();
     } else {
       fail("no weights in \"", path.string(), "\": neither ", kWeights, " nor ", kIndex,
@@ -112,13 +113,13 @@ class HfCheckpoint final : public Checkpoint {
   }
 
   std::string tokenizer_json() const override {
-    NIBBLE_CHECK(fs::exists(path_ / kTokenizer), "no tokenizer in \"", path_.string(),
+    NIBBLE_CHECK(path_exists(path_ / kTokenizer), "no tokenizer in \"", path_.string(),
                  "\": ", kTokenizer, " is not there");
     return read_text_file(path_ / kTokenizer);
   }
 
   std::optional<std::string> chat_template() const override {
-    if (fs::exists(path_ / kChatTemplate)) return read_text_file(path_ / kChatTemplate);
+    if (path_exists(path_ / kChatTemplate)) return read_text_file(path_ / kChatTemplate);
     const auto found = tokenizer_config_.find("chat_template");
     if (found == tokenizer_config_.end() || found->is_null()) return std::nullopt;
     if (found->is_string()) return found->get<std::string>();
@@ -142,7 +143,7 @@ class HfCheckpoint final : public Checkpoint {
       const fs::path file = shard_path(index, name, value);
       auto& shard = shards[file];
       if (shard == nullptr) {
-        NIBBLE_CHECK(fs::exists(file), index.string(), ": the shard ", file.filename().string(),
+        NIBBLE_CHECK(path_exists(file), index.string(), ": the shard ", file.filename().string(),
                      " is missing");
         shard = std::make_shared<SafetensorsFile>(file);
       }

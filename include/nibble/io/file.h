@@ -27,13 +27,16 @@ class MappedFile {
   std::shared_ptr<const Mapping> mapping_;
 };
 
+/// Whether something stands at `path`; false also where the system refuses to look.
+bool path_exists(const std::filesystem::path& path);
+
 /// The whole file as text. Throws Error naming the path when it cannot be read.
 std::string read_text_file(const std::filesystem::path& path);
 
 /// Writes a file so that a reader, or a crash, sees the old content or the new, never a part:
 /// writes `<name>.tmp.<pid>` beside it, fsyncs, renames over `path`, fsyncs the directory.
-/// `write` gets a binary stream; when it throws or the disk is full the temporary file is removed,
-/// `path` is untouched and Error is thrown.
+/// `write` gets a binary stream. When it throws, its exception is passed on; when the disk is full,
+/// Error is thrown; in both cases the temporary file is removed and `path` is untouched.
 void write_file_atomically(const std::filesystem::path& path,
                            const std::function<void(std::ostream&)>& write);
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);

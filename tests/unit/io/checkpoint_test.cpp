@@ -121,7 +121,8 @@ TEST_F(HfDirectory, ReducesSpecialTokensAndFindsTheChatTemplate) {
       "tokenizer_config.json",
       R"({"bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>", "pad_token": null,
             "additional_special_tokens": [{"content": "<x>"}, "<y>"],
-            "chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]})");
+            "chat_template": [{"name": "tool_use", "template": "t"},
+                              {"name": "default", "template": "d"}]})");
   const auto checkpoint = open_checkpoint(folder_.path());
   EXPECT_EQ(checkpoint->tokenizer_config().at("bos_token"), "<s>");
   EXPECT_EQ(checkpoint->tokenizer_config().at("eos_token"), "</s>");
@@ -130,6 +131,13 @@ TEST_F(HfDirectory, ReducesSpecialTokensAndFindsTheChatTemplate) {
   EXPECT_EQ(checkpoint->chat_template(), "d");
   write("chat_template.jinja", "j");
   EXPECT_EQ(checkpoint->chat_template(), "j");
+}
+
+TEST_F(HfDirectory, NamesOfAnyLengthAreAnErrorOfOurs) {
+  write("config.json", "{}");
+  write_index({{"a", std::string(5000, 'x')}});
+  expect_refused("is missing");
+  EXPECT_THROW(open_checkpoint(folder_ / std::string(5000, 'x')), Error);
 }
 
 TEST_F(CheckpointTest, AnUnknownPathSaysWhatWasLookedFor) {
@@ -211,6 +219,11 @@ TEST_F(GgufModel, RefusesWhatItCannotRepresent) {
                "the vocabulary has 5 tokens");
   expect_error([&] { open_gguf(tiny_llama("bloom"))->tokenizer_json(); },
                "\"bloom\" is not supported (smollm, gpt-2");
+}
+
+TEST_F(GgufModel, RefusesMetadataThatIsNotUtf8) {
+  expect_error([&] { open_gguf(tiny_llama().string("tokenizer.chat_template", "\xff")); },
+               "cannot be written as JSON");
 }
 
 }  // namespace

@@ -171,7 +171,8 @@ TEST_F(Gguf, RefusesBadTensors) {
   expect_refused(one({1, 1, 1, 1, 1}, kF32), "5 dimensions");
   expect_refused(one({big, big}, kF32), "overflows");
   expect_refused(one({big, big / 4}, kF32), "overflows");
-  expect_refused(one({uint64_t{1} << 63}, kF32), "too large");
+  expect_refused(one({uint64_t{1} << 63}, kF32), "a dimension of 9223372036854775808");
+  expect_refused(one({0, uint64_t{1} << 62}, kF32), "a dimension of 0");
   expect_refused(one({33}, kQ4_0), "do not divide into Q4_0 blocks of 32");
   expect_refused(one({17}, kF32), "truncated");
   expect_refused(one({1}, kF32, 33), "not aligned");
