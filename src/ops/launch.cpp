@@ -25,6 +25,9 @@ void run(const Params& params, const at::Device& device,
       at::parallel_for(0, params.matrix.rows, grain(params.matrix),
                        [&](int64_t begin, int64_t end) { cpu(params, begin, end); });
       return;
+    case at::kCUDA:
+      launch_cuda(params, device);
+      return;
     default:
       fail("nibble ops run on cpu, cuda and meta tensors, got device ", device.str());
   }

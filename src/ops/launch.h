@@ -12,4 +12,9 @@ void launch(const kernels::FakeQuantParams& params, const at::Device& device);
 void launch(const kernels::FakeQuantBackwardParams& params, const at::Device& device);
 void launch(const kernels::DequantizeParams& params, const at::Device& device);
 
+// The CUDA side of the above; in a build without CUDA it throws Error.
+void launch_cuda(const kernels::FakeQuantParams& params, const at::Device& device);
+void launch_cuda(const kernels::FakeQuantBackwardParams& params, const at::Device& device);
+void launch_cuda(const kernels::DequantizeParams& params, const at::Device& device);
+
 }  // namespace nibble::ops

@@ -57,8 +57,14 @@ double Optimizer::clip_grad_norm(std::optional<double> max_norm) {
     if (parameter.grad().defined()) gradients.push_back(parameter.grad());
   }
   NIBBLE_CHECK(!gradients.empty(), "no parameter has a gradient");
-  const std::vector<at::Tensor> norms = at::_foreach_norm(gradients, 2);
-  const double norm = torch::stack(norms).to(at::kFloat).norm().item<double>();
+  // Summed in double: over an embedding's gradient a float sum is off in the third digit.
+  double square_sum = 0;
+  for (const at::Tensor& gradient : gradients) {
+    const double part =
+        at::linalg_vector_norm(gradient, 2, {}, /*keepdim=*/false, at::kDouble).item<double>();
+    square_sum += part * part;
+  }
+  const double norm = std::sqrt(square_sum);
   if (!std::isfinite(norm)) {
     for (size_t i = 0; i < parameters_.size(); ++i) {
       const auto& [name, parameter] = parameters_[i];

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <nibble/models/config.h>
+#include <nibble/models/kv_cache.h>
+#include <nibble/models/layers.h>
+#include <nibble/models/parameter_source.h>
+#include <nibble/models/rope.h>
+
+#include <torch/nn/cloneable.h>
+#include <torch/nn/pimpl.h>
+
+#include <optional>
+
+namespace nibble::models {
+
+/// Which keys each query sees.
+struct AttentionMask {
+  bool causal = false;  ///< query i sees keys 0..i, and there is no `bias`
+  at::Tensor bias;      ///< [B or 1, 1, T, S]: 0 where seen, -inf elsewhere; undefined: all seen
+};
+
+/// The mask of T queries that follow `past` cached tokens (S = past + T keys).
+///   padding_mask  [B, S] int64 or bool, nonzero for real tokens; or undefined
+///   segment_ids   [B, T] int64: tokens see their own segment only (packing, past == 0 only)
+/// A query always sees itself, so rows of padding stay finite.
+AttentionMask make_attention_mask(const at::Tensor& query_like, int64_t tokens, int64_t past,
+                                  const at::Tensor& padding_mask, const at::Tensor& segment_ids,
+                                  std::optional<int64_t> sliding_window);
+
+/// What all layers share in one forward.
+struct AttentionContext {
+  RotaryTables rotary;
+  AttentionMask mask;
+  KVCache* cache = nullptr;
+};
+
+/// Grouped-query self-attention with rotary positions.
+class AttentionImpl : public torch::nn::Cloneable<AttentionImpl> {
+ public:
+  AttentionImpl(const ModelConfig& config, int64_t layer, const ParameterSource& source);
+  void reset() override;
+
+  /// `input` [B, T, hidden_size] gives the same shape.
+  torch::Tensor forward(const torch::Tensor& input, const AttentionContext& context);
+
+  nn::Linear q_proj = nullptr;
+  nn::Linear k_proj = nullptr;
+  nn::Linear v_proj = nullptr;
+  nn::Linear o_proj = nullptr;
+  RMSNorm q_norm = nullptr;  ///< with query_key_norm only
+  RMSNorm k_norm = nullptr;
+
+ private:
+  void build(const ParameterSource& source);
+  torch::Tensor attend(const torch::Tensor& query, const torch::Tensor& key,
+                       const torch::Tensor& value, const AttentionMask& mask) const;
+
+  ModelConfig config_;
+  int64_t layer_;
+};
+TORCH_MODULE(Attention);
+
+}  // namespace nibble::models

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace nibble::models {
+
+/// Keys and values of the tokens that a model has seen, in memory allocated once. For inference
+/// only: it is written in place, so autograd must be off.
+class KVCache {
+ public:
+  struct Shape {
+    int64_t num_layers = 0;
+    int64_t batch = 1;
+    int64_t num_kv_heads = 0;
+    int64_t capacity = 0;  ///< tokens
+    int64_t head_dim = 0;
+  };
+  KVCache(const Shape& shape, const at::TensorOptions& options);
+
+  /// Tokens that every layer holds.
+  int64_t length() const { return length_; }
+  int64_t capacity() const { return shape_.capacity; }
+
+  /// Appends `key` and `value` [batch, kv_heads, T, head_dim] of one layer and returns views of all
+  /// that the layer holds now, [batch, kv_heads, length() + T, head_dim]. Throws Error when the
+  /// capacity is exceeded or gradients are recorded.
+  std::pair<at::Tensor, at::Tensor> append(int64_t layer, const at::Tensor& key,
+                                           const at::Tensor& value);
+  /// Counts the tokens that every layer has appended. The model calls it once a forward.
+  void advance(int64_t tokens) { length_ += tokens; }
+  /// Forgets all but the first `length` tokens.
+  void truncate(int64_t length);
+
+ private:
+  Shape shape_;
+  int64_t length_ = 0;
+  std::vector<at::Tensor> keys_;  ///< a layer each: [batch, kv_heads, capacity, head_dim]
+  std::vector<at::Tensor> values_;
+};
+
+}  // namespace nibble::models

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <nibble/models/config.h>
+#include <nibble/models/parameter_source.h>
+#include <nibble/nn/linear.h>
+
+#include <torch/nn/cloneable.h>
+#include <torch/nn/pimpl.h>
+
+#include <ostream>
+
+namespace nibble::models {
+
+/// A Linear [out, in] with the parameters `weight` and, if `with_bias`, `bias` of `source`.
+nn::Linear make_linear(const ParameterSource& source, int64_t in_features, int64_t out_features,
+                       bool with_bias);
+
+/// Token embedding.
+class EmbeddingImpl : public torch::nn::Cloneable<EmbeddingImpl> {
+ public:
+  EmbeddingImpl(int64_t vocab_size, int64_t hidden_size, const ParameterSource& source);
+  void reset() override;
+  void pretty_print(std::ostream& stream) const override;
+
+  /// `token_ids` [...] int64 gives [..., hidden_size]. Throws Error for an id outside the
+  /// vocabulary (on the CPU; on a GPU the check would wait for the device).
+  torch::Tensor forward(const torch::Tensor& token_ids) const;
+
+  torch::Tensor weight;  ///< [vocab_size, hidden_size]
+};
+TORCH_MODULE(Embedding);
+
+/// y = x / sqrt(mean(x^2) + eps) * weight over the last dimension, in float32 (float64 stays),
+/// rounded once to the dtype of x.
+class RMSNormImpl : public torch::nn::Cloneable<RMSNormImpl> {
+ public:
+  RMSNormImpl(int64_t size, double eps, const ParameterSource& source);
+  void reset() override;
+  void pretty_print(std::ostream& stream) const override;
+
+  torch::Tensor forward(const torch::Tensor& input) const;
+
+  torch::Tensor weight;  ///< [size]
+
+ private:
+  double eps_;
+};
+TORCH_MODULE(RMSNorm);
+
+/// The gated feed-forward block: down(activation(gate(x)) * up(x)).
+class GatedMLPImpl : public torch::nn::Cloneable<GatedMLPImpl> {
+ public:
+  GatedMLPImpl(const ModelConfig& config, const ParameterSource& source);
+  void reset() override;
+
+  /// `input` [..., hidden_size] gives the same shape.
+  torch::Tensor forward(const torch::Tensor& input);
+
+  nn::Linear gate_proj = nullptr;
+  nn::Linear up_proj = nullptr;
+  nn::Linear down_proj = nullptr;
+
+ private:
+  void build(const ParameterSource& source);
+
+  ModelConfig config_;
+};
+TORCH_MODULE(GatedMLP);
+
+}  // namespace nibble::models

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <nibble/io/checkpoint.h>
+#include <nibble/models/causal_lm.h>
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <memory>
+
+namespace nibble {
+
+/// How a model is put into memory.
+struct LoadOptions {
+  at::ScalarType dtype = at::kFloat;  ///< float32, bfloat16 or float16, whatever the file has
+  at::Device device = at::kCPU;
+};
+
+/// Loads a model from a Hugging Face directory or a GGUF file, in training mode. Tensor by tensor:
+/// at no time are there two copies of the weights. Throws Error that names the missing and surplus
+/// tensors, a shape that is not the configuration's, a stored dtype that is not floating point.
+std::shared_ptr<models::CausalLMImpl> load_model_from_checkpoint(const std::filesystem::path& path,
+                                                                 const LoadOptions& options = {});
+
+namespace models {
+
+/// The same from an open checkpoint.
+std::shared_ptr<CausalLMImpl> load_model(const io::Checkpoint& checkpoint,
+                                         const LoadOptions& options = {});
+
+}  // namespace models
+}  // namespace nibble

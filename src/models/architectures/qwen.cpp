@@ -1,0 +1,35 @@
+#include <nibble/models/decoder.h>
+#include <nibble/models/registry.h>
+
+namespace nibble::models {
+namespace {
+
+ModelConfig parse_qwen_config(const ConfigReader& reader) {
+  if (reader.boolean_or("use_sliding_window", false)) {
+    reader.reject("use_sliding_window", "windows in a part of the layers are not supported");
+  }
+  return parse_decoder_config(reader);
+}
+
+}  // namespace
+
+/// Qwen 2 and 2.5 (biases on q, k, v), Qwen 3 (norms on q and k). Source: transformers,
+/// models/qwen2 and models/qwen3.
+void add_qwen(ArchitectureMap& architectures) {
+  architectures["Qwen2ForCausalLM"] = [](const ConfigReader& reader,
+                                         const ParameterSource& source) {
+    ModelConfig config = parse_qwen_config(reader);
+    config.qkv_bias = true;
+    return std::make_shared<DecoderLMImpl>(config, reader.json(), source);
+  };
+  architectures["Qwen3ForCausalLM"] = [](const ConfigReader& reader,
+                                         const ParameterSource& source) {
+    ModelConfig config = parse_qwen_config(reader);
+    config.query_key_norm = true;
+    config.qkv_bias = reader.boolean_or("attention_bias", false);
+    config.attention_output_bias = config.qkv_bias;
+    return std::make_shared<DecoderLMImpl>(config, reader.json(), source);
+  };
+}
+
+}  // namespace nibble::models

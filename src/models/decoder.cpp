@@ -1,0 +1,166 @@
+#include <nibble/core/error.h>
+#include <nibble/models/decoder.h>
+
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+
+#include <string>
+
+namespace nibble::models {
+namespace {
+
+using torch::Tensor;
+
+/// Positions [B, T] that start again wherever the segment changes.
+Tensor positions_in_segments(const Tensor& segment_ids) {
+  const Tensor index =
+      at::arange(segment_ids.size(1), segment_ids.options()).expand_as(segment_ids);
+  const Tensor before = at::cat({segment_ids.narrow(1, 0, 1), segment_ids.slice(1, 0, -1)}, 1);
+  const Tensor starts = at::where(segment_ids != before, index, at::zeros_like(index));
+  return index - std::get<0>(at::cummax(starts, 1));
+}
+
+Tensor default_positions(const Tensor& token_ids, const ForwardOptions& options) {
+  if (options.segment_ids.defined()) return positions_in_segments(options.segment_ids);
+  const int64_t past = options.cache ? options.cache->length() : 0;
+  return at::arange(past, past + token_ids.size(1), token_ids.options().dtype(at::kLong))
+      .unsqueeze(0);
+}
+
+void check_inputs(const Tensor& token_ids, const ForwardOptions& options) {
+  NIBBLE_CHECK(token_ids.dim() == 2 && token_ids.size(1) >= 1 &&
+                   (token_ids.scalar_type() == at::kLong || token_ids.scalar_type() == at::kInt),
+               "token_ids must be integers [batch, tokens >= 1], got ", token_ids.scalar_type(),
+               " ", token_ids.sizes());
+  const Tensor& positions = options.position_ids;
+  NIBBLE_CHECK(
+      !positions.defined() || (positions.dim() == 2 &&
+                               (positions.size(0) == 1 || positions.size(0) == token_ids.size(0)) &&
+                               positions.size(1) == token_ids.size(1)),
+      "position_ids must be [1 or ", token_ids.size(0), ", ", token_ids.size(1),
+      "] like the tokens, got ", positions.sizes());
+  NIBBLE_CHECK(!options.segment_ids.defined() || options.segment_ids.sizes() == token_ids.sizes(),
+               "segment_ids must have the tokens' shape ", token_ids.sizes(), ", got ",
+               options.segment_ids.sizes());
+}
+
+}  // namespace
+
+DecoderLayerImpl::DecoderLayerImpl(const ModelConfig& config, int64_t layer,
+                                   const ParameterSource& source)
+    : config_(config), layer_(layer) {
+  build(source);
+}
+
+void DecoderLayerImpl::reset() { build(meta_parameters()); }
+
+void DecoderLayerImpl::build(const ParameterSource& source) {
+  const auto add_norm = [&](const char* name) {
+    return register_module(name,
+                           RMSNorm(config_.hidden_size, config_.rms_norm_eps, source.child(name)));
+  };
+  input_layernorm = add_norm("input_layernorm");
+  self_attn = register_module("self_attn", Attention(config_, layer_, source.child("self_attn")));
+  post_attention_layernorm = add_norm("post_attention_layernorm");
+  mlp = register_module("mlp", GatedMLP(config_, source.child("mlp")));
+}
+
+Tensor DecoderLayerImpl::forward(const Tensor& input, const AttentionContext& context) {
+  const Tensor attended = input + self_attn->forward(input_layernorm->forward(input), context);
+  return attended + mlp->forward(post_attention_layernorm->forward(attended));
+}
+
+DecoderImpl::DecoderImpl(const ModelConfig& config, const ParameterSource& source)
+    : config_(config),
+      inverse_frequencies_(rope_inverse_frequencies(config.rope, config.head_dim)) {
+  build(source);
+}
+
+void DecoderImpl::reset() { build(meta_parameters()); }
+
+void DecoderImpl::build(const ParameterSource& source) {
+  embed_tokens = register_module("embed_tokens", Embedding(config_.vocab_size, config_.hidden_size,
+                                                           source.child("embed_tokens")));
+  layers = register_module("layers", torch::nn::ModuleList());
+  const ParameterSource layer_source = source.child("layers");
+  for (int64_t layer = 0; layer < config_.num_layers; ++layer) {
+    layers->push_back(DecoderLayer(config_, layer, layer_source.child(std::to_string(layer))));
+  }
+  norm = register_module("norm",
+                         RMSNorm(config_.hidden_size, config_.rms_norm_eps, source.child("norm")));
+}
+
+Tensor DecoderImpl::forward(const Tensor& token_ids, const ForwardOptions& options) {
+  check_inputs(token_ids, options);
+  const int64_t tokens = token_ids.size(1);
+  const int64_t past = options.cache ? options.cache->length() : 0;
+  Tensor hidden = embed_tokens->forward(token_ids);
+  const Tensor positions =
+      options.position_ids.defined() ? options.position_ids : default_positions(token_ids, options);
+  const AttentionContext context{
+      .rotary = make_rotary_tables(inverse_frequencies_, positions, hidden.scalar_type()),
+      .mask = make_attention_mask(hidden, tokens, past, options.attention_mask, options.segment_ids,
+                                  config_.sliding_window),
+      .cache = options.cache};
+  for (const auto& layer : *layers) {
+    hidden = layer->as<DecoderLayerImpl>()->forward(hidden, context);
+  }
+  if (options.cache) options.cache->advance(tokens);
+  return norm->forward(hidden);
+}
+
+DecoderLMImpl::DecoderLMImpl(const ModelConfig& config, const nlohmann::json& config_json,
+                             const ParameterSource& source)
+    : CausalLMImpl(config, config_json) {
+  model = register_module("model", Decoder(config, source.child("model")));
+  lm_head = register_module(
+      "lm_head", config.tie_word_embeddings
+                     ? nn::Linear(model->embed_tokens->weight, Tensor())
+                     : make_linear(source.child("lm_head"), config.hidden_size, config.vocab_size,
+                                   /*with_bias=*/false));
+}
+
+Tensor DecoderLMImpl::hidden_states(const Tensor& token_ids, const ForwardOptions& options) {
+  return model->forward(token_ids, options);
+}
+
+Tensor DecoderLMImpl::logits(const Tensor& states) { return lm_head->forward(states); }
+
+KVCache DecoderLMImpl::make_cache(int64_t batch, int64_t capacity) const {
+  const ModelConfig& c = config();
+  return KVCache({.num_layers = c.num_layers,
+                  .batch = batch,
+                  .num_kv_heads = c.num_kv_heads,
+                  .capacity = capacity,
+                  .head_dim = c.head_dim},
+                 model->embed_tokens->weight.options().requires_grad(false));
+}
+
+bool DecoderLMImpl::has_tied_embeddings() const {
+  return lm_head->weight.is_same(model->embed_tokens->weight);
+}
+
+std::shared_ptr<torch::nn::Module> DecoderLMImpl::clone(
+    const std::optional<torch::Device>& device) const {
+  auto copy = std::make_shared<DecoderLMImpl>(config(), config_json(), meta_parameters());
+  const auto replace = [&]<class Holder>(const char* name, const Holder& original) {
+    using Impl = typename Holder::ContainedType;
+    return copy->replace_module(name,
+                                Holder(std::dynamic_pointer_cast<Impl>(original->clone(device))));
+  };
+  copy->model = replace("model", model);
+  copy->lm_head = replace("lm_head", lm_head);
+  if (has_tied_embeddings()) {
+    nn::Linear tied(copy->model->embed_tokens->weight, Tensor());
+    if (lm_head->spec()) {
+      tied->prepare(*lm_head->spec());
+      tied->set_fake_quant_enabled(lm_head->activation_fake_quant_enabled(),
+                                   lm_head->weight_fake_quant_enabled());
+    }
+    copy->lm_head = copy->replace_module("lm_head", tied);
+  }
+  copy->train(is_training());
+  return copy;
+}
+
+}  // namespace nibble::models

@@ -1,0 +1,112 @@
+#include <nibble/core/error.h>
+#include <nibble/models/loading.h>
+#include <nibble/models/registry.h>
+#include <nibble/models/tensor_data.h>
+
+#include <ATen/Functions.h>
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace nibble {
+namespace models {
+namespace {
+
+constexpr const char* kEmbedding = "model.embed_tokens.weight";
+constexpr const char* kHead = "lm_head.weight";
+
+/// Buffers that old checkpoints store although the configuration determines them.
+bool is_derived(const std::string& name) { return name.ends_with(".rotary_emb.inv_freq"); }
+
+std::string list(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 8;
+  std::string text;
+  for (size_t i = 0; i < std::min(names.size(), kShown); ++i) text += "\n  " + names[i];
+  if (names.size() > kShown) {
+    text += "\n  and " + std::to_string(names.size() - kShown) + " more";
+  }
+  return text;
+}
+
+std::set<std::string> expected_names(const io::Checkpoint& checkpoint, const std::string& origin) {
+  std::set<std::string> names;
+  make_model(checkpoint.config(), origin,
+             ParameterSource([&](const std::string& name, at::IntArrayRef shape) {
+               names.insert(name);
+               return at::empty(shape, at::TensorOptions(at::kMeta));
+             }));
+  return names;
+}
+
+/// A tied lm_head may be stored too, but only with the embedding's values.
+void check_stored_head(const io::Checkpoint& checkpoint) {
+  const at::Tensor head = to_tensor(checkpoint.read(kHead));
+  const at::Tensor embedding = to_tensor(checkpoint.read(kEmbedding));
+  NIBBLE_CHECK(head.scalar_type() == embedding.scalar_type() && at::equal(head, embedding),
+               checkpoint.path().string(),
+               ": the configuration ties lm_head to the embedding "
+               "(tie_word_embeddings), but ",
+               kHead, " is stored with other values than ", kEmbedding);
+}
+
+void check_names(const io::Checkpoint& checkpoint, const std::string& origin) {
+  const std::set<std::string> expected = expected_names(checkpoint, origin);
+  std::vector<std::string> missing;
+  std::vector<std::string> surplus;
+  std::copy_if(expected.begin(), expected.end(), std::back_inserter(missing),
+               [&](const std::string& name) { return !checkpoint.contains(name); });
+  bool stores_tied_head = false;
+  for (const std::string& name : checkpoint.tensor_names()) {
+    if (expected.count(name) != 0 || is_derived(name)) continue;
+    if (name == kHead && expected.count(kEmbedding) != 0) {
+      stores_tied_head = true;
+    } else {
+      surplus.push_back(name);
+    }
+  }
+  std::string problem;
+  if (!missing.empty()) problem += "\nmissing tensors:" + list(missing);
+  if (!surplus.empty()) problem += "\ntensors that the model does not have:" + list(surplus);
+  NIBBLE_CHECK(problem.empty(), checkpoint.path().string(),
+               ": the tensors are not those of the configuration", problem);
+  if (stores_tied_head) check_stored_head(checkpoint);
+}
+
+at::Tensor read_parameter(const io::Checkpoint& checkpoint, const std::string& name,
+                          at::IntArrayRef shape, const LoadOptions& options) {
+  const at::Tensor stored = to_tensor(checkpoint.read(name));
+  NIBBLE_CHECK(stored.sizes() == shape, checkpoint.path().string(), ": ", name, " has shape ",
+               stored.sizes(), "; the configuration needs ", shape);
+  NIBBLE_CHECK(stored.is_floating_point(), checkpoint.path().string(), ": ", name, " is stored as ",
+               stored.scalar_type(), "; a parameter must be floating point");
+  return stored.to(at::TensorOptions(options.dtype).device(options.device),
+                   /*non_blocking=*/false, /*copy=*/true);
+}
+
+}  // namespace
+
+std::shared_ptr<CausalLMImpl> load_model(const io::Checkpoint& checkpoint,
+                                         const LoadOptions& options) {
+  NIBBLE_CHECK(
+      options.dtype == at::kFloat || options.dtype == at::kBFloat16 || options.dtype == at::kHalf,
+      "a model is loaded as float32, bfloat16 or float16, not as ", options.dtype);
+  const std::string origin = std::filesystem::is_directory(checkpoint.path())
+                                 ? (checkpoint.path() / "config.json").string()
+                                 : checkpoint.path().string();
+  check_names(checkpoint, origin);
+  return make_model(checkpoint.config(), origin,
+                    ParameterSource([&](const std::string& name, at::IntArrayRef shape) {
+                      return read_parameter(checkpoint, name, shape, options);
+                    }));
+}
+
+}  // namespace models
+
+std::shared_ptr<models::CausalLMImpl> load_model_from_checkpoint(const std::filesystem::path& path,
+                                                                 const LoadOptions& options) {
+  return models::load_model(*io::open_checkpoint(path), options);
+}
+
+}  // namespace nibble

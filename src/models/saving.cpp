@@ -1,0 +1,67 @@
+#include <nibble/core/error.h>
+#include <nibble/io/json.h>
+#include <nibble/io/safetensors.h>
+#include <nibble/io/staged_directory.h>
+#include <nibble/models/saving.h>
+#include <nibble/models/tensor_data.h>
+#include <nibble/nn/linear.h>
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+#include <vector>
+
+namespace nibble::models {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+const char* dtype_name(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kFloat:
+      return "float32";
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kHalf:
+      return "float16";
+    default:
+      fail("a checkpoint stores float32, bfloat16 or float16, not ", dtype);
+  }
+}
+
+void check_no_quantized_linear(const CausalLMImpl& model) {
+  for (const auto& module : model.named_modules()) {
+    const auto* linear = module.value()->as<nn::LinearImpl>();
+    NIBBLE_CHECK(!linear || linear->state() != nn::LinearState::kQuantized, module.key(),
+                 " is quantized; save_checkpoint() writes full-precision models, save_quantized() "
+                 "quantized ones");
+  }
+}
+
+json saved_config(const CausalLMImpl& model, at::ScalarType dtype) {
+  json config = model.config_json();
+  config[config.contains("torch_dtype") ? "torch_dtype" : "dtype"] = dtype_name(dtype);
+  config["tie_word_embeddings"] = model.has_tied_embeddings();
+  return config;
+}
+
+}  // namespace
+
+void save_checkpoint(const CausalLMImpl& model, const fs::path& path, const SaveOptions& options) {
+  check_no_quantized_linear(model);
+  const auto parameters = unique_named_parameters(model);
+  const at::ScalarType dtype = options.dtype.value_or(parameters.front().second.scalar_type());
+  const json config = saved_config(model, dtype);
+  std::vector<io::NamedTensor> tensors;
+  for (const auto& [name, parameter] : parameters) {
+    tensors.push_back({name, to_tensor_data(parameter.detach().to(dtype))});
+  }
+  const io::StagedDirectory staged(path);
+  io::write_safetensors(staged.path() / "model.safetensors", tensors);
+  io::write_json_file(staged.path() / "config.json", config);
+  if (options.source) io::copy_text_files(*options.source, staged.path());
+  staged.publish();
+}
+
+}  // namespace nibble::models

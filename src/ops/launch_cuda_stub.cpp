@@ -1,0 +1,21 @@
+#include "launch.h"
+
+#include <nibble/core/error.h>
+
+namespace nibble::ops {
+namespace {
+
+[[noreturn]] void refuse(const at::Device& device) {
+  fail("this build of nibble has no CUDA kernels, got a tensor on ", device.str(),
+       "; configure with NIBBLE_CUDA=ON");
+}
+
+}  // namespace
+
+void launch_cuda(const kernels::FakeQuantParams&, const at::Device& device) { refuse(device); }
+void launch_cuda(const kernels::FakeQuantBackwardParams&, const at::Device& device) {
+  refuse(device);
+}
+void launch_cuda(const kernels::DequantizeParams&, const at::Device& device) { refuse(device); }
+
+}  // namespace nibble::ops
