@@ -44,7 +44,10 @@ file(GLOB _nibble_nvidia_libs LIST_DIRECTORIES true ${_nibble_torch_root}/../nvi
 add_library(nibble::torch INTERFACE IMPORTED GLOBAL)
 target_include_directories(nibble::torch SYSTEM INTERFACE
   ${NIBBLE_TORCH_INCLUDE} ${NIBBLE_TORCH_INCLUDE}/torch/csrc/api/include)
-target_link_libraries(nibble::torch INTERFACE "-Wl,--no-as-needed" ${_nibble_torch_libraries} "-Wl,--as-needed")
+# libstdc++ first: libtorch.so exports a copy of std::filesystem from an older one, whose remove_all()
+# calls a null pointer here.
+target_link_libraries(nibble::torch INTERFACE
+  "-Wl,--no-as-needed" stdc++ ${_nibble_torch_libraries} "-Wl,--as-needed")
 target_link_options(nibble::torch INTERFACE "-Wl,-rpath,${_nibble_torch_lib}")
 foreach(_nibble_dir IN LISTS _nibble_nvidia_libs)
   target_link_options(nibble::torch INTERFACE "-Wl,-rpath-link,${_nibble_dir}")
