@@ -18,12 +18,12 @@ namespace nibble::models {
 struct ForwardOptions {
   /// [B, S] int64 or bool, nonzero for real tokens, S = cached + new tokens. Rows padded on the
   /// right need none: attention is causal, so no real token sees the padding.
-  at::Tensor attention_mask;
+  at::Tensor attention_mask = {};
   /// [B or 1, T] int64. Default: counted from the cache's length; with segment_ids from the start
   /// of each segment.
-  at::Tensor position_ids;
+  at::Tensor position_ids = {};
   /// [B, T] int64, several samples packed into a row: tokens see their own segment only.
-  at::Tensor segment_ids;
+  at::Tensor segment_ids = {};
   /// Read and extended; needs at::NoGradGuard.
   KVCache* cache = nullptr;
 };
