@@ -112,6 +112,15 @@ ExpressionPtr Parser::parse_expression(bool with_conditional) {
   return with_conditional ? parse_conditional() : parse_or();
 }
 
+ExpressionPtr Parser::parse_print_list() {
+  const int line = current().line;
+  Concatenation values;
+  do {
+    values.items.push_back(parse_expression());
+  } while (take_operator(","));
+  return make(line, std::move(values));
+}
+
 ExpressionPtr Parser::parse_conditional() {
   const int line = current().line;
   const size_t first_unknown = unknown_.size();

@@ -77,31 +77,20 @@ Value to_text(Interpreter& interpreter, const Value& input, const Arguments& arg
   return input.is(Kind::kString) ? input : Value::string(text_of(interpreter, input));
 }
 
+Value safe(Interpreter& interpreter, const Value& input, const Arguments& arguments) {
+  Parameters("safe", arguments, {});
+  return mark_safe(text_of(interpreter, input));
+}
+
+template <bool again>
 Value escape(Interpreter& interpreter, const Value& input, const Arguments& arguments) {
   Parameters("escape", arguments, {});
-  TextBuilder out(interpreter.budget());
-  for (const char c : text_of(interpreter, input)) {
-    switch (c) {
-      case '&':
-        out << "&amp;";
-        break;
-      case '<':
-        out << "&lt;";
-        break;
-      case '>':
-        out << "&gt;";
-        break;
-      case '\'':
-        out << "&#39;";
-        break;
-      case '"':
-        out << "&#34;";
-        break;
-      default:
-        out << std::string_view(&c, 1);
-    }
+  if (!again && is_markup(input)) {
+    return input;
   }
-  return Value::string(out.take());
+  TextBuilder out(interpreter.budget());
+  write_escaped(out, text_of(interpreter, input));
+  return mark_safe(out.take());
 }
 
 Value indent(Interpreter& interpreter, const Value& input, const Arguments& arguments) {
@@ -332,17 +321,17 @@ constexpr std::pair<std::string_view, FilterFunction> kFilters[] = {
     {"center", center},
     {"d", default_value},
     {"default", default_value},
-    {"e", escape},
-    {"escape", escape},
+    {"e", escape<false>},
+    {"escape", escape<false>},
     {"float", to_float},
-    {"forceescape", escape},
+    {"forceescape", escape<true>},
     {"format", format},
     {"indent", indent},
     {"int", to_integer},
     {"lower", mapped<to_lower>},
     {"replace", replace},
     {"round", round},
-    {"safe", to_text},
+    {"safe", safe},
     {"string", to_text},
     {"title", mapped<title_words>},
     {"tojson", tojson},

@@ -165,18 +165,21 @@ Interpreter::Flow Interpreter::run_loop(const For& node, const Value& iterable,
     };
   }
   const Value loop_value = Value::object(Kind::kLoop, loop);
-  bool ran = false;
+  // Jinja's `else` runs unless an iteration came to the end of the body: after a `break` or
+  // `continue` in each of them, too.
+  bool completed = false;
   while (loop->advance()) {
-    ran = true;
     budget_.step();
     const ScopeGuard scope(*this, node.frame);
     scope_->names["loop"] = loop_value;
     assign(node.target, *loop->current);
-    if (execute(node.body) == Flow::kBreak) {
+    const Flow flow = execute(node.body);
+    completed = completed || flow == Flow::kNormal;
+    if (flow == Flow::kBreak) {
       break;
     }
   }
-  if (ran || node.otherwise.empty()) {
+  if (completed || node.otherwise.empty()) {
     return Flow::kNormal;
   }
   const ScopeGuard scope(*this, node.otherwise_frame);

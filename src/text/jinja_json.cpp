@@ -175,8 +175,6 @@ class JsonWriter {
     const size_t simple = c < 0x80 ? kFrom.find(static_cast<char>(c)) : std::string_view::npos;
     if (simple != std::string_view::npos) {
       out_ << "\\" << kTo.substr(simple, 1);
-    } else if (c == 0x7F) {
-      out_ << "\x7F";
     } else if (c >= 0x10000) {
       write_unit(0xD800 + ((c - 0x10000) >> 10));
       write_unit(0xDC00 + ((c - 0x10000) & 0x3FF));

@@ -136,7 +136,11 @@ class Lexer {
     }
   }
 
+  // As in Jinja, a comment or raw block that ends with the template before any text is no error.
   void read_comment() {
+    if (at_ == source_.size()) {
+      return;
+    }
     for (size_t at = at_; at < source_.size(); ++at) {
       if (const size_t end = match_end(at, "#}", true, true); end != std::string::npos) {
         advance_to(end);
@@ -156,6 +160,9 @@ class Lexer {
   }
 
   void read_raw() {
+    if (at_ == source_.size()) {
+      return;
+    }
     for (size_t begin = source_.find("{%", at_); begin != std::string::npos;
          begin = source_.find("{%", begin + 1)) {
       const std::string_view sign = sign_of(std::string_view(source_).substr(begin + 2));

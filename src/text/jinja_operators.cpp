@@ -128,9 +128,16 @@ Value rebuild(Kind kind, std::vector<Value> items) {
 
 Value concatenate(Budget& budget, const Value& a, const Value& b) {
   if (a.is(Kind::kString) && b.is(Kind::kString)) {
+    const bool markup = is_markup(a) || is_markup(b);
     TextBuilder text(budget);
-    text << a.text() << b.text();
-    return Value::string(text.take());
+    for (const Value* part : {&a, &b}) {
+      if (markup && !is_markup(*part)) {
+        write_escaped(text, part->text());
+      } else {
+        text << part->text();
+      }
+    }
+    return markup ? mark_safe(text.take()) : Value::string(text.take());
   }
   if (!is_sequence(a) || a.kind() != b.kind()) {
     fail_operands("+", a, b);
@@ -165,7 +172,7 @@ bool contains_text(Budget& budget, const Value& text, const Value& item) {
 }
 
 struct SliceBounds {
-  int64_t start, count, step;
+  int64_t start, stop, step, count;
 };
 
 // Python's slice.indices().
@@ -194,7 +201,7 @@ SliceBounds resolve_slice(int64_t length, const Value& start, const Value& stop,
   positions.start = first;
   positions.stop = last;
   positions.step = by;
-  return {first, positions.length(), by};
+  return {first, last, by, positions.length()};
 }
 
 Value slice_text(Budget& budget, const Value& object, const SliceBounds& bounds) {
@@ -238,7 +245,7 @@ Value apply_unary(char op, const Value& operand) {
 }
 
 Value apply_binary(Budget& budget, char op, const Value& left, const Value& right) {
-  if (op == '%' && left.is(Kind::kString) && !right.is_undefined()) {
+  if (op == '%' && left.is(Kind::kString)) {
     return Value::string(percent_format(budget, left.text(), right));
   }
   if (left.is_number() && right.is_number()) {
@@ -304,8 +311,7 @@ Value slice(Budget& budget, const Value& object, const Value& start, const Value
   }
   if (object.is(Kind::kRange)) {
     const RangeObject& range = object.range();
-    return Value::range(range.at(bounds.start), range.at(bounds.start + bounds.count * bounds.step),
-                        range.step * bounds.step);
+    return Value::range(range.at(bounds.start), range.at(bounds.stop), range.step * bounds.step);
   }
   budget.allocate(static_cast<size_t>(bounds.count) * sizeof(Value));
   std::vector<Value> items;

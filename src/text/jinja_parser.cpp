@@ -153,7 +153,7 @@ Statement Parser::parse_statement() {
   if (tag == "filter") return parse_filter_block(line);
   if (tag == "generation") return parse_generation(line);
   if (tag == "break" || tag == "continue") return parse_loop_control(line, tag == "break");
-  if (tag == "print") return {line, Print{parse_expression()}};
+  if (tag == "print") return {line, Print{parse_print_list()}};
   fail_at(line, "unknown or unsupported tag '" + tag +
                     "' (supported: for, if, set, with, macro, call, filter, generation, break, "
                     "continue, print, raw)");
@@ -259,6 +259,11 @@ void Parser::parse_parameters(MacroBody& macro) {
       expect_operator(",");
     }
     Parameter parameter{expect_name("a parameter name"), nullptr};
+    for (const Parameter& other : macro.parameters) {
+      if (other.name == parameter.name) {
+        fail_at(current().line, "the parameter '" + parameter.name + "' is named twice");
+      }
+    }
     frames_.declare(parameter.name);
     if (take_operator("=")) {
       parameter.default_value = parse_expression();
@@ -275,6 +280,11 @@ void Parser::parse_macro_body(MacroBody& macro, std::string_view end_name) {
   macros_.push_back(&macro);
   parse_body({end_name}, macro.body);
   macros_.pop_back();
+  for (const Parameter& parameter : macro.parameters) {
+    if (parameter.name == "caller" && macro.uses_caller && !parameter.default_value) {
+      fail_at(current().line, "the parameter 'caller' of a macro needs a default");
+    }
+  }
   loop_depth_ = outer_loops;
 }
 

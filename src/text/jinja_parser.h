@@ -48,6 +48,8 @@ class Parser {
                             bool parenthesized = false);
   bool at_tuple_end(Names end_names) const;
   ExpressionPtr parse_expression(bool with_conditional = true);
+  /// The values of a print tag as one text.
+  ExpressionPtr parse_print_list();
   ExpressionPtr parse_conditional();
   ExpressionPtr parse_or();
   ExpressionPtr parse_and();

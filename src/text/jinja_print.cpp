@@ -180,6 +180,29 @@ void write_str(TextBuilder& out, const Value& value) {
   }
 }
 
+Value mark_safe(std::string text) {
+  Value value = Value::string(std::move(text));
+  value.as<StringObject>().is_markup = true;
+  return value;
+}
+
+bool is_markup(const Value& value) {
+  return value.is(Kind::kString) && value.as<StringObject>().is_markup;
+}
+
+void write_escaped(TextBuilder& out, std::string_view text) {
+  static constexpr std::string_view kSpecial = "&<>'\"";
+  static constexpr std::string_view kEscapes[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
+  while (!text.empty()) {
+    const size_t plain = std::min(text.find_first_of(kSpecial), text.size());
+    out << text.substr(0, plain);
+    if (plain < text.size()) {
+      out << kEscapes[kSpecial.find(text[plain])];
+    }
+    text.remove_prefix(std::min(plain + 1, text.size()));
+  }
+}
+
 std::string to_str(Budget& budget, const Value& value) {
   TextBuilder out(budget);
   write_str(out, value);

@@ -13,6 +13,33 @@ namespace {
 
 using Next = std::function<std::optional<Value>()>;
 
+// Jinja's generators do nothing, not even fail, before their first item is asked for.
+
+/// iter(input), made when it is first needed.
+Next deferred(const Value& input) {
+  return [input, source = Next()]() mutable {
+    if (!source) {
+      source = iterate(input);
+    }
+    return source();
+  };
+}
+
+/// As `deferred`, nothing for false values such as none.
+Next truthy_items(const Value& input) { return deferred(truthy(input) ? input : Value::list({})); }
+
+/// The items of make().
+Value generator(std::initializer_list<const Value*> sources, std::function<Value()> make) {
+  return Value::iterator(
+      [make = std::move(make), source = Next()]() mutable {
+        if (!source) {
+          source = iterate(make());
+        }
+        return source();
+      },
+      sources);
+}
+
 /// "a.b.0" as the keys to follow; numbers become indices.
 std::vector<Value> attribute_path(const Value& attribute) {
   if (!attribute.is(Kind::kString)) {
@@ -137,12 +164,13 @@ Value list(Interpreter& interpreter, const Value& input, const Arguments& argume
 
 Value items(Interpreter& interpreter, const Value& input, const Arguments& arguments) {
   Parameters("items", arguments, {});
-  NIBBLE_CHECK(input.is_undefined() || input.is(Kind::kDict),
-               "can only get item pairs from a mapping, not from a ", type_name(input));
-  const Value pairs = input.is_undefined()
-                          ? Value::list({})
-                          : find_container_method(Kind::kDict, "items")(interpreter, input, {});
-  return Value::iterator(iterate(pairs), {&pairs});
+  return generator({&input}, [&interpreter, input] {
+    NIBBLE_CHECK(input.is_undefined() || input.is(Kind::kDict),
+                 "can only get item pairs from a mapping, not from a ", type_name(input));
+    return input.is_undefined()
+               ? Value::list({})
+               : find_container_method(Kind::kDict, "items")(interpreter, input, {});
+  });
 }
 
 Value join(Interpreter& interpreter, const Value& input, const Arguments& arguments) {
@@ -161,63 +189,55 @@ Value join(Interpreter& interpreter, const Value& input, const Arguments& argume
 }
 
 Value map(Interpreter& interpreter, const Value& input, const Arguments& arguments) {
-  if (!truthy(input)) {
-    return Value::iterator(iterate(Value::list({})), {});
-  }
-  const Next source = iterate(input);
-  if (arguments.positional.empty() &&
-      std::any_of(arguments.named.begin(), arguments.named.end(),
-                  [](const auto& entry) { return entry.first == "attribute"; })) {
-    const Parameters parameters("map", arguments, {"attribute", "default"});
-    const Value otherwise = parameters.has(1) ? *parameters[1] : Value();
+  if (!arguments.positional.empty()) {
+    const Value rest = Value::list(arguments.positional);  // for the bound on depth
+    Arguments inner = arguments;
+    inner.positional.erase(inner.positional.begin());
     return Value::iterator(
-        [&interpreter, source, path = attribute_path(*parameters[0]), otherwise,
-         has_default = parameters.has(1)]() -> std::optional<Value> {
+        [&interpreter, source = truthy_items(input),
+         name = to_str(interpreter.budget(), arguments.positional[0]),
+         inner]() -> std::optional<Value> {
           std::optional<Value> item = source();
           if (item) {
-            item = follow(interpreter, *item, path, has_default ? &otherwise : nullptr);
+            item = interpreter.apply_filter(name, *item, inner);
           }
           return item;
         },
-        {&input, &otherwise});
+        {&input, &rest});
   }
-  NIBBLE_CHECK(!arguments.positional.empty() && arguments.positional[0].is(Kind::kString),
-               "map needs the name of a filter, or attribute=");
-  const Value rest = Value::list(arguments.positional);  // for the bound on depth
-  Arguments inner = arguments;
-  inner.positional.erase(inner.positional.begin());
+  const Parameters parameters("map", arguments, {"attribute", "default"}, 1);
+  const Value otherwise = parameters.has(1) ? *parameters[1] : Value();
   return Value::iterator(
-      [&interpreter, source, name = arguments.positional[0].text(),
-       inner]() -> std::optional<Value> {
+      [&interpreter, source = truthy_items(input), path = attribute_path(*parameters[0]), otherwise,
+       has_default = parameters.has(1)]() -> std::optional<Value> {
         std::optional<Value> item = source();
         if (item) {
-          item = interpreter.apply_filter(name, *item, inner);
+          item = follow(interpreter, *item, path, has_default ? &otherwise : nullptr);
         }
         return item;
       },
-      {&input, &rest});
+      {&input, &otherwise});
 }
 
 template <bool keeps, bool by_attribute>
 Value select(Interpreter& interpreter, const Value& input, const Arguments& arguments) {
-  if (!truthy(input)) {
-    return Value::iterator(iterate(Value::list({})), {});
-  }
-  std::vector<Value> path;
-  Arguments inner = arguments;
   const Value rest = Value::list(arguments.positional);  // for the bound on depth
-  if (by_attribute) {
-    NIBBLE_CHECK(!inner.positional.empty(), "the filter needs the name of an attribute");
-    path = attribute_path(inner.positional[0]);
+  Arguments inner = arguments;
+  const auto take_first = [&] {
+    Value first_argument = inner.positional.front();
     inner.positional.erase(inner.positional.begin());
-  }
+    return first_argument;
+  };
+  NIBBLE_CHECK(!by_attribute || !inner.positional.empty(),
+               "the filter needs the name of an attribute");
+  const std::vector<Value> path =
+      by_attribute ? attribute_path(take_first()) : std::vector<Value>();
   std::optional<std::string> test;
   if (!inner.positional.empty()) {
-    test = to_str(interpreter.budget(), inner.positional[0]);
-    inner.positional.erase(inner.positional.begin());
+    test = to_str(interpreter.budget(), take_first());
   }
   return Value::iterator(
-      [&interpreter, source = iterate(input), path, inner, test]() -> std::optional<Value> {
+      [&interpreter, source = truthy_items(input), path, inner, test]() -> std::optional<Value> {
         while (std::optional<Value> item = source()) {
           interpreter.budget().step();
           const Value subject = follow(interpreter, *item, path);
@@ -236,7 +256,7 @@ Value unique(Interpreter& interpreter, const Value& input, const Arguments& argu
   const Key key(interpreter, parameters[1], parameters.flag(0));
   auto seen = std::make_shared<DictObject>();
   return Value::iterator(
-      [&interpreter, source = iterate(input), key, seen]() -> std::optional<Value> {
+      [&interpreter, source = deferred(input), key, seen]() -> std::optional<Value> {
         while (std::optional<Value> item = source()) {
           const Value item_key = key(*item);
           const size_t before = seen->items.size();
@@ -318,30 +338,34 @@ Value dictsort(Interpreter& interpreter, const Value& input, const Arguments& ar
   return Value::list(sorted(interpreter, pairs.items(), key, parameters.flag(2)));
 }
 
-Value batch(Interpreter& interpreter, const Value& input, const Arguments& arguments) {
-  const Parameters parameters("batch", arguments, {"linecount", "fill_with"}, 1);
-  const int64_t size = to_index(*parameters[0], "linecount");
-  std::vector<Value> batches, row;
+Value batches(Interpreter& interpreter, const Value& input, int64_t size, const Value* fill) {
+  std::vector<Value> result, row;
   for (Value& item : collect(interpreter.budget(), input)) {
     if (static_cast<int64_t>(row.size()) == size) {
-      batches.push_back(Value::list(std::exchange(row, {})));
+      result.push_back(Value::list(std::exchange(row, {})));
     }
     row.push_back(std::move(item));
   }
   if (!row.empty()) {
-    while (parameters.has(1) && static_cast<int64_t>(row.size()) < size) {
+    while (fill != nullptr && static_cast<int64_t>(row.size()) < size) {
       interpreter.budget().allocate(sizeof(Value));
-      row.push_back(*parameters[1]);
+      row.push_back(*fill);
     }
-    batches.push_back(Value::list(std::move(row)));
+    result.push_back(Value::list(std::move(row)));
   }
-  const Value result = Value::list(std::move(batches));
-  return Value::iterator(iterate(result), {&result});
+  return Value::list(std::move(result));
 }
 
-Value slices(Interpreter& interpreter, const Value& input, const Arguments& arguments) {
-  const Parameters parameters("slice", arguments, {"slices", "fill_with"}, 1);
-  const int64_t count = to_index(*parameters[0], "slices");
+Value batch(Interpreter& interpreter, const Value& input, const Arguments& arguments) {
+  const Parameters parameters("batch", arguments, {"linecount", "fill_with"}, 1);
+  const Value fill = parameters.has(1) ? *parameters[1] : Value::none();
+  return generator({&input, &fill}, [&interpreter, input, fill, size = *parameters[0]] {
+    return batches(interpreter, input, to_index(size, "linecount"),
+                   fill.is(Kind::kNone) ? nullptr : &fill);
+  });
+}
+
+Value slices(Interpreter& interpreter, const Value& input, int64_t count, const Value* fill) {
   NIBBLE_CHECK(count != 0, "division by zero");
   const std::vector<Value> all = collect(interpreter.budget(), input);
   const auto total = static_cast<int64_t>(all.size());
@@ -351,14 +375,22 @@ Value slices(Interpreter& interpreter, const Value& input, const Arguments& argu
     interpreter.budget().allocate(4 * sizeof(Value));
     const int64_t end = begin + total / count + (i < total % count ? 1 : 0);
     std::vector<Value> part(all.begin() + begin, all.begin() + end);
-    if (parameters.has(1) && i >= total % count) {
-      part.push_back(*parameters[1]);
+    if (fill != nullptr && i >= total % count) {
+      part.push_back(*fill);
     }
     result.push_back(Value::list(std::move(part)));
     begin = end;
   }
-  const Value lists = Value::list(std::move(result));
-  return Value::iterator(iterate(lists), {&lists});
+  return Value::list(std::move(result));
+}
+
+Value slice_into(Interpreter& interpreter, const Value& input, const Arguments& arguments) {
+  const Parameters parameters("slice", arguments, {"slices", "fill_with"}, 1);
+  const Value fill = parameters.has(1) ? *parameters[1] : Value::none();
+  return generator({&input, &fill}, [&interpreter, input, fill, count = *parameters[0]] {
+    return slices(interpreter, input, to_index(count, "slices"),
+                  fill.is(Kind::kNone) ? nullptr : &fill);
+  });
 }
 
 Value group(Value grouper, std::vector<Value> members) {
@@ -419,7 +451,7 @@ constexpr std::pair<std::string_view, FilterFunction> kFilters[] = {
     {"reverse", reverse},
     {"select", select<true, false>},
     {"selectattr", select<true, true>},
-    {"slice", slices},
+    {"slice", slice_into},
     {"sort", sort},
     {"sum", sum},
     {"unique", unique},

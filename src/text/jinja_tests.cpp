@@ -106,7 +106,7 @@ bool is_sequence(const Value& value) {
 bool is_callable(const Value& value) {
   return value.is(Kind::kFunction) || value.is(Kind::kLoop) || value.is_undefined();
 }
-bool is_escaped(const Value&) { return false; }
+bool is_escaped(const Value& value) { return is_markup(value); }
 
 constexpr char kEqual[] = "==", kNotEqual[] = "!=", kLess[] = "<",
                kLessEqual[] = "<=", kGreater[] = ">", kGreaterEqual[] = ">=", kIn[] = "in";

@@ -47,8 +47,9 @@ struct Object {
 };
 
 struct StringObject : Object {
-  std::string text;   // UTF-8
-  size_t length = 0;  // code points
+  std::string text;        // UTF-8
+  size_t length = 0;       // code points
+  bool is_markup = false;  // went through `safe` or `escape`
 };
 
 struct SequenceObject : Object {
@@ -165,6 +166,12 @@ void write_str(TextBuilder& out, const Value& value);
 void write_repr(TextBuilder& out, const Value& value);
 std::string to_str(Budget& budget, const Value& value);
 std::string to_repr(Budget& budget, const Value& value);
+
+/// Text that `+` does not escape again, and beside which it escapes other text: nothing else in a
+/// chat template tells it from a str.
+Value mark_safe(std::string text);
+bool is_markup(const Value& value);
+void write_escaped(TextBuilder& out, std::string_view text);
 
 /// Python's == and <.
 bool equals(Budget& budget, const Value& a, const Value& b);
