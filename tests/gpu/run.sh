@@ -22,7 +22,7 @@ sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanit
 if [[ -n $sanitizer ]]; then
   for tool in memcheck racecheck; do
     echo "== compute-sanitizer $tool"
-    "$sanitizer" --tool "$tool" --error-exitcode 9 "$program" --small --golden "$golden" \
+    timeout 240 "$sanitizer" --tool "$tool" --error-exitcode 9 "$program" --small --golden "$golden" \
       > "$out/$tool.log" 2>&1 || { status=1; echo "$tool failed, see $out/$tool.log"; }
     tail -n 4 "$out/$tool.log"
   done
