@@ -1,5 +1,5 @@
-#include <nibble/core/error.h>
 #include <nibble/io/file.h>
+#include <nibble/io/json.h>
 #include <nibble/text/tokenizer.h>
 
 #include <nlohmann/json.hpp>
@@ -15,14 +15,6 @@
 
 namespace nibble::text {
 namespace {
-
-nlohmann::json parse(std::string_view json, std::string_view origin) {
-  try {
-    return nlohmann::json::parse(json);
-  } catch (const nlohmann::json::exception& error) {
-    fail(origin, " is not valid JSON: ", error.what());
-  }
-}
 
 /// The component `key` as `read` makes it, or an empty one when it is absent or null.
 template <class Read>
@@ -186,7 +178,7 @@ class Tokenizer::Impl {
 };
 
 Tokenizer Tokenizer::from_json(std::string_view json, std::string_view origin) {
-  const nlohmann::json document = parse(json, origin);
+  const nlohmann::json document = io::parse_json(json, origin);
   const JsonNode root(document, std::string(origin));
   if (const auto version = root.find("version"); version && version->string() != "1.0") {
     version->fail("unknown version \"", version->string(), "\"; known is \"1.0\"");
