@@ -16,9 +16,9 @@ struct GenerationOptions {
   int64_t top_k = 0;         ///< sample among the k likeliest; 0: all
   double top_p = 1.0;        ///< sample among the fewest tokens that hold this probability
   uint64_t seed = 0;         ///< of a generator used by this call alone
-  std::optional<std::vector<int64_t>> stop_ids;  ///< empty: the configuration's eos_token_id
+  std::optional<std::vector<int64_t>> stop_ids = {};  ///< empty: the configuration's eos_token_id
   /// Called with each new token as soon as it is known; false ends the generation.
-  std::function<bool(int64_t token)> on_token;
+  std::function<bool(int64_t token)> on_token = {};
 };
 
 enum class FinishReason {

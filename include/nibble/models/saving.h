@@ -14,7 +14,7 @@ struct SaveOptions {
   /// Where tokenizer, chat template and generation settings come from; null writes none.
   const io::Checkpoint* source = nullptr;
   /// Stored dtype; empty: that of the parameters.
-  std::optional<at::ScalarType> dtype;
+  std::optional<at::ScalarType> dtype = {};
 };
 
 /// Writes `model` as the Hugging Face directory `path`: config.json, model.safetensors, and the

@@ -1,0 +1,58 @@
+"""Tiny random checkpoints, and what transformers computes with them.
+
+usage: generate.py OUT_DIR        (transformers 5.23.0, torch 2.11.0, CPU, float32)
+
+Writes OUT_DIR/<case>/{config.json,model.safetensors,reference.safetensors}. reference.safetensors
+holds `input_ids` [2, T], `labels` (pre-shifted, -100 where there is no target), `logits` [2, T, V],
+`loss` (sum over targets / number of targets) and `grad.<parameter>` of that loss.
+"""
+import pathlib
+import sys
+
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+
+BASE = dict(vocab_size=97, hidden_size=24, intermediate_size=40, num_hidden_layers=2,
+            num_attention_heads=6, num_key_value_heads=3, max_position_embeddings=64,
+            initializer_range=0.3, attn_implementation="eager")
+LLAMA3 = dict(rope_type="llama3", rope_theta=500.0, factor=4.0, low_freq_factor=1.0,
+              high_freq_factor=4.0, original_max_position_embeddings=16)
+CASES = {
+    "llama_tied": LlamaConfig(**BASE, tie_word_embeddings=True),
+    "llama3_rope_head_dim": LlamaConfig(**BASE | dict(head_dim=10, num_hidden_layers=1),
+                                        rope_parameters=LLAMA3),
+    "llama_bias_linear_rope": LlamaConfig(
+        **BASE, attention_bias=True, mlp_bias=True, hidden_act="gelu",
+        rope_parameters=dict(rope_type="linear", rope_theta=10000.0, factor=2.0)),
+    "mistral_window": MistralConfig(**BASE, head_dim=4, sliding_window=5),
+    "qwen2": Qwen2Config(**BASE, tie_word_embeddings=True),
+    "qwen3": Qwen3Config(**BASE, head_dim=8),
+}
+
+
+def make(name, config, out):
+    torch.manual_seed(sum(map(ord, name)))
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    for parameter_name, parameter in model.named_parameters():
+        if parameter.dim() == 1:  # norms and biases would be all ones and zeros
+            parameter.data += 0.2 * torch.randn_like(parameter)
+    model.save_pretrained(out)
+    (out / "generation_config.json").unlink(missing_ok=True)
+    ids = torch.randint(0, config.vocab_size, (2, 20))
+    labels = ids.roll(-1, 1)
+    labels[0, :7] = -100
+    labels[1, :3] = -100
+    labels[:, -1] = -100
+    logits = model(ids).logits
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    loss.backward()
+    tensors = {"input_ids": ids, "labels": labels, "logits": logits.detach(), "loss": loss.detach()}
+    tensors |= {f"grad.{key}": value.grad for key, value in model.named_parameters()}
+    save_file({key: value.contiguous() for key, value in tensors.items()},
+              out / "reference.safetensors")
+    print(name, float(loss), float(logits.abs().max()))
+
+
+for case, case_config in CASES.items():
+    make(case, case_config, pathlib.Path(sys.argv[1]) / case)
