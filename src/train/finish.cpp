@@ -81,6 +81,8 @@ void convert(Trainer& trainer) {
                                                       ? EmbeddingStorage::kInt8
                                                       : EmbeddingStorage::kUnchanged};
   const fs::path directory = in_checkpoint_dir(recipe, convert.output_dir, "quantized");
+  // The default folder is the run's own: one that an earlier end of this run wrote is replaced.
+  if (!convert.output_dir.has_value()) fs::remove_all(directory);
   save_quantized(trainer.model(), trainer.model().config_json(), directory, &trainer.source(),
                  options);
   log::info("wrote the quantized model to " + directory.string());

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 namespace nibble::train {
@@ -27,6 +28,34 @@ std::string folder_name(const RunState& state) {
 }
 
 bool is_checkpoint(const fs::path& folder) { return fs::exists(folder / kStateFile); }
+
+/// Folders of checkpoints that save() has not published; such names hold this part.
+constexpr const char* kUnpublished = ".tmp.";
+
+/// The folders epoch_E_step_S of `directory`, published or not.
+std::vector<fs::path> checkpoint_folders(const fs::path& directory, bool published) {
+  std::vector<fs::path> folders;
+  if (!fs::is_directory(directory)) return folders;
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    const std::string name = entry.path().filename().string();
+    const bool whole = name.find(kUnpublished) == std::string::npos;
+    if (name.starts_with("epoch_") && entry.is_directory() && whole == published) {
+      folders.push_back(entry.path());
+    }
+  }
+  return folders;
+}
+
+std::vector<fs::path> newest_first(const fs::path& directory) {
+  std::vector<std::pair<int64_t, fs::path>> by_step;
+  for (const fs::path& folder : checkpoint_folders(directory, /*published=*/true)) {
+    if (is_checkpoint(folder)) by_step.emplace_back(read_run_state(folder).next_step, folder);
+  }
+  std::sort(by_step.rbegin(), by_step.rend());
+  std::vector<fs::path> folders;
+  for (auto& [step, folder] : by_step) folders.push_back(std::move(folder));
+  return folders;
+}
 
 void write_state(const fs::path& file, const RunState& state) {
   nlohmann::ordered_json json = {{"next_step", state.next_step},
@@ -54,6 +83,9 @@ fs::path RunCheckpoints::save(const models::CausalLMImpl& model, const io::Check
   const fs::path target = directory_ / name;
   NIBBLE_CHECK(!fs::exists(target), "checkpoint ", target.string(),
                " exists already; a published checkpoint is never overwritten");
+  for (const fs::path& leftover : checkpoint_folders(directory_, /*published=*/false)) {
+    fs::remove_all(leftover);  // of a run that was killed while it saved
+  }
   const io::StagedDirectory staged(target);
   models::save_checkpoint(model, staged.path() / kModelFolder, {.source = &source});
   io::write_safetensors(staged.path() / kOptimizerFile, named_tensors(optimizer.state()));
@@ -73,9 +105,11 @@ void RunCheckpoints::point(const std::string& link, const std::string& folder) c
 }
 
 std::optional<fs::path> RunCheckpoints::find(const std::optional<std::string>& restore_from) const {
-  if (!restore_from.has_value()) {
-    const fs::path latest = directory_ / kLatest;
-    return is_checkpoint(latest) ? std::optional(fs::canonical(latest)) : std::nullopt;
+  if (!restore_from.has_value() || *restore_from == kLatest) {
+    // A kill may come after a checkpoint's rename and before LATEST's: the folders decide.
+    const std::vector<fs::path> folders = newest_first(directory_);
+    if (!folders.empty()) return fs::canonical(folders.front());
+    if (!restore_from.has_value()) return std::nullopt;
   }
   for (const fs::path& candidate : {directory_ / *restore_from, fs::path(*restore_from)}) {
     if (is_checkpoint(candidate)) return fs::canonical(candidate);
@@ -85,15 +119,7 @@ std::optional<fs::path> RunCheckpoints::find(const std::optional<std::string>& r
 }
 
 void RunCheckpoints::prune(int64_t keep) const {
-  std::vector<fs::path> folders;
-  for (const auto& entry : fs::directory_iterator(directory_)) {
-    if (!entry.is_symlink() && entry.is_directory() && is_checkpoint(entry.path())) {
-      folders.push_back(entry.path());
-    }
-  }
-  const auto step_of = [](const fs::path& folder) { return read_run_state(folder).next_step; };
-  std::sort(folders.begin(), folders.end(),
-            [&](const fs::path& a, const fs::path& b) { return step_of(a) > step_of(b); });
+  const std::vector<fs::path> folders = newest_first(directory_);
   for (size_t i = static_cast<size_t>(keep); i < folders.size(); ++i) {
     const auto is_target = [&](const char* link) {
       const fs::path path = directory_ / link;

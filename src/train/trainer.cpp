@@ -42,6 +42,19 @@ at::ScalarType scalar_type(Dtype dtype) {
   return dtype == Dtype::kFloat32 ? at::kFloat : at::kBFloat16;
 }
 
+/// What finish() would refuse after hours of training.
+void check_end(const Recipe& recipe) {
+  for (const auto& [enabled, key] : {std::pair(recipe.convert.enabled, "convert.enabled"),
+                                     std::pair(recipe.evaluate.enabled, "evaluate.enabled")}) {
+    NIBBLE_CHECK(!enabled || recipe.qat.enabled, recipe.describe_key(key),
+                 " needs a quantization scheme: set qat.enabled");
+  }
+  const std::optional<std::string>& output = recipe.convert.output_dir;
+  NIBBLE_CHECK(!recipe.convert.enabled || !output.has_value() || !fs::exists(*output) ||
+                   fs::is_empty(*output),
+               recipe.describe_key("convert.output_dir"), ": ", *output, " is not empty");
+}
+
 /// What a resumed run must have in common with the run that wrote the checkpoint.
 nlohmann::json identity_of(const Recipe& recipe, const models::CausalLMImpl& model) {
   nlohmann::json identity;
@@ -111,6 +124,7 @@ class Trainer::Impl {
   explicit Impl(Recipe recipe)
       : recipe_(std::move(recipe)), checkpoints_(recipe_.checkpoint.checkpoint_dir) {
     refuse_several_processes();
+    check_end(recipe_);
     torch::manual_seed(static_cast<uint64_t>(recipe_.seed));
     source_ = io::open_checkpoint(recipe_.model.pretrained_model_name_or_path);
     const std::optional<fs::path> resumed = recipe_.checkpoint.enabled
@@ -201,7 +215,11 @@ class Trainer::Impl {
     try {
       report_ = make_quantizer(recipe_.qat).prepare(*model_);
     } catch (const Error& error) {
-      fail(recipe_.describe_key("qat.quantizer"), ": ", error.what());
+      const std::string message = error.what();
+      const bool names_a_rule = message.starts_with("modules_to_not_convert");
+      fail(recipe_.describe_key(names_a_rule ? "qat.modules_to_not_convert"
+                                             : "qat.quantizer.groupsize"),
+           ": ", message);
     }
     log::info(report_->to_string());
     if (recipe_.qat.tied_embedding == TiedEmbedding::kUntie) {

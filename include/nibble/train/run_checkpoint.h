@@ -32,13 +32,15 @@ class RunCheckpoints {
   explicit RunCheckpoints(std::filesystem::path directory) : directory_(std::move(directory)) {}
 
   /// Writes epoch_E_step_S after step S = state.next_step - 1 and points LATEST to it, and
-  /// LOWEST_VAL when `is_lowest_val`. `config_yaml` is the resolved recipe. Returns the folder.
+  /// LOWEST_VAL when `is_lowest_val`. `config_yaml` is the resolved recipe. Removes folders that a
+  /// killed run left half written. Returns the folder.
   std::filesystem::path save(const models::CausalLMImpl& model, const io::Checkpoint& source,
                              const Optimizer& optimizer, const RunState& state,
                              const std::string& config_yaml, bool is_lowest_val) const;
 
-  /// The folder that `restore_from` means: "LATEST", a folder name here, or a path; without it
-  /// LATEST where there is one. Throws Error when a named one does not exist.
+  /// The folder that `restore_from` means: "LATEST" (the newest folder here), a folder name here,
+  /// or a path; without it the newest where there is one. Throws Error when a named one does not
+  /// exist.
   std::optional<std::filesystem::path> find(const std::optional<std::string>& restore_from) const;
 
   /// Deletes the oldest folders beyond the `keep` newest; those that LATEST and LOWEST_VAL point to
