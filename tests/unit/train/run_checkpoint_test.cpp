@@ -1,0 +1,148 @@
+#include <nibble/train/run_checkpoint.h>
+#include <nibble/train/trainer.h>
+
+#include <gmock/gmock.h>
+
+#include "unit/train/trainer_test_case.h"
+
+namespace nibble::train {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Key;
+using ::testing::UnorderedElementsAre;
+
+class RunCheckpointTest : public TrainerTestCase {
+ protected:
+  /// Names of the checkpoint folders and links of a run.
+  std::vector<std::string> checkpoints(const std::string& run) const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(path(run))) {
+      if (entry.is_directory()) names.push_back(entry.path().filename());
+    }
+    return names;
+  }
+
+  void train_until(const std::string& run, int64_t steps, const Overrides& overrides) const {
+    Trainer trainer(recipe(run, overrides));
+    ASSERT_EQ(trainer.run([&] { return trainer.next_step() == steps; }), RunEnd::kPreempted);
+  }
+
+  void expect_same_end(const std::string& expected, const std::string& actual,
+                       const std::string& folder) const {
+    for (const char* key : {"loss", "grad_norm", "lr"}) {
+      EXPECT_EQ(column<double>(expected, key), column<double>(actual, key)) << key;
+    }
+    EXPECT_EQ(column<bool>(expected, "fake_quant"), column<bool>(actual, "fake_quant"));
+    for (const char* file : {"/model/model.safetensors", "/optim.safetensors"}) {
+      EXPECT_TRUE(bytes(expected + "/" + folder + file) == bytes(actual + "/" + folder + file))
+          << file;
+    }
+  }
+};
+
+/// Shuffled, accumulated, with a schedule, over an epoch's end, the delay after the resume point.
+const std::vector<std::string> kEverything = {"--step_scheduler.max_steps=12",
+                                              "--step_scheduler.local_batch_size=2",
+                                              "--dataloader.shuffle",
+                                              "--lr_scheduler.lr_decay_style=cosine",
+                                              "--qat.enabled",
+                                              "--qat.delay_activation_fake_quant_steps=7",
+                                              "--qat.delay_weight_fake_quant_steps=8"};
+
+TEST_F(RunCheckpointTest, ResumedRunEqualsTheUninterruptedOneBitForBit) {
+  train("whole", kEverything);
+  train_until("resumed", 5, kEverything);
+  EXPECT_EQ(log("resumed").size(), 5U);
+  Trainer trainer(recipe("resumed", kEverything));
+  EXPECT_EQ(trainer.next_step(), 5);
+  trainer.run();
+  EXPECT_THAT(column<int64_t>("resumed", "step"),
+              ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11));
+  EXPECT_THAT(column<bool>("resumed", "weight_fake_quant")[8], true);
+  expect_same_end("whole", "resumed", "epoch_1_step_11");
+}
+
+TEST_F(RunCheckpointTest, ResumesInBFloat16AndWithFakeQuantizationAlreadyOn) {
+  std::vector<std::string> overrides = {"--model.torch_dtype=bfloat16", "--qat.enabled",
+                                        "--qat.quantizer._target_=Int4WeightOnlyQATQuantizer"};
+  train("whole", overrides);
+  train_until("resumed", 2, overrides);
+  train("resumed", overrides);
+  expect_same_end("whole", "resumed", "epoch_0_step_5");
+}
+
+TEST_F(RunCheckpointTest, NamesLinksAndRecipe) {
+  train("run",
+        with_validation({"--step_scheduler.max_steps=8", "--step_scheduler.ckpt_every_steps=3"}));
+  EXPECT_THAT(checkpoints("run"), UnorderedElementsAre("epoch_0_step_2", "epoch_0_step_5",
+                                                       "epoch_1_step_7", "LATEST", "LOWEST_VAL"));
+  EXPECT_EQ(fs::read_symlink(path("run") / "LATEST"), "epoch_1_step_7");
+  const auto losses = column<double>("run", "val_loss", "validation.jsonl");
+  const auto lowest = std::min_element(losses.begin(), losses.end()) - losses.begin();
+  const std::vector<std::string> folders = {"epoch_0_step_2", "epoch_0_step_5", "epoch_1_step_7"};
+  EXPECT_EQ(fs::read_symlink(path("run") / "LOWEST_VAL"), folders[static_cast<size_t>(lowest)]);
+  const LoadedRecipe saved = load_recipe(path("run") / "LATEST" / "config.yaml");
+  EXPECT_EQ(saved.recipe.step_scheduler.max_steps, 8);
+}
+
+TEST_F(RunCheckpointTest, KeepsTheNewestAndWhatTheLinksPointTo) {
+  train("run", {"--step_scheduler.ckpt_every_steps=1", "--checkpoint.max_recent_checkpoints=2"});
+  EXPECT_THAT(checkpoints("run"),
+              UnorderedElementsAre("epoch_0_step_4", "epoch_0_step_5", "LATEST"));
+}
+
+TEST_F(RunCheckpointTest, ResumesFromANamedCheckpoint) {
+  train("run", {"--step_scheduler.ckpt_every_steps=2"});
+  Trainer trainer(
+      recipe("other", {"--checkpoint.restore_from=" + (path("run") / "epoch_0_step_1").string()}));
+  EXPECT_EQ(trainer.next_step(), 2);
+  EXPECT_THAT(error_of("run", {"--checkpoint.restore_from=epoch_7"}), HasSubstr("epoch_7"));
+}
+
+TEST_F(RunCheckpointTest, RefusesTheCheckpointOfAnotherRunAndNamesTheDifference) {
+  train_until("run", 3, {});
+  EXPECT_THAT(error_of("run", {"--qat.enabled"}),
+              AllOf(HasSubstr("written by another run"), HasSubstr("qat was \"off\"")));
+  EXPECT_THAT(error_of("run", {"--optimizer._target_=torch.optim.Adam"}),
+              HasSubstr("optimizer was \"AdamW\""));
+  EXPECT_THAT(error_of("run", {"--model.torch_dtype=bfloat16"}), HasSubstr("torch_dtype was"));
+  EXPECT_THAT(error_of("run", {"--step_scheduler.global_batch_size=8"}), HasSubstr("batch_size"));
+  EXPECT_THAT(error_of("run", {"--dataset.limit_dataset_samples=12"}), HasSubstr("rows was 24"));
+  EXPECT_THAT(error_of("run", {"--step_scheduler.max_steps=2"}), HasSubstr("beyond the run's 2"));
+  EXPECT_EQ(log("run").size(), 3U) << "a refused run leaves the log alone";
+}
+
+TEST_F(RunCheckpointTest, GoesOnWhereAKillLeftACheckpointWithoutItsLink) {
+  train("whole", {"--step_scheduler.ckpt_every_steps=2"});
+  train("killed", {"--step_scheduler.ckpt_every_steps=2"});
+  // The kill came between the rename of epoch_0_step_3 and the move of LATEST.
+  fs::remove_all(path("killed") / "epoch_0_step_5");
+  fs::remove(path("killed") / "LATEST");
+  fs::create_directory_symlink("epoch_0_step_1", path("killed") / "LATEST");
+  train("killed", {"--step_scheduler.ckpt_every_steps=2"});
+  expect_same_end("whole", "killed", "epoch_0_step_5");
+}
+
+TEST_F(RunCheckpointTest, ClearsWhatAKillLeftHalfWritten) {
+  train_until("run", 2, {});
+  const fs::path half = path("run") / "epoch_0_step_3.tmp.1";
+  fs::create_directories(half);
+  fs::copy_file(path("run") / "LATEST" / "state.json", half / "state.json");
+  train("run", {"--checkpoint.max_recent_checkpoints=2"});
+  EXPECT_THAT(checkpoints("run"),
+              UnorderedElementsAre("epoch_0_step_1", "epoch_0_step_5", "LATEST"));
+}
+
+TEST_F(RunCheckpointTest, NamesADamagedState) {
+  train_until("run", 2, {});
+  io::write_file_atomically(path("run") / "LATEST" / "state.json", "{\"next_step\": 2}");
+  EXPECT_THAT(error_of("run", {}), AllOf(HasSubstr("state.json"), HasSubstr("epoch")));
+}
+
+}  // namespace
+}  // namespace nibble::train
