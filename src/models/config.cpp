@@ -191,6 +191,14 @@ ModelConfig parse_decoder_config(const ConfigReader& reader) {
   config.rope = parse_rope(reader, config.max_position_embeddings);
   config.tie_word_embeddings = reader.boolean_or("tie_word_embeddings", false);
   config.eos_token_ids = reader.token_ids("eos_token_id");
+  if (const std::vector<int64_t> pad = reader.token_ids("pad_token_id"); !pad.empty()) {
+    // Like torch.nn.Embedding's padding_idx, a negative id counts from the end.
+    const int64_t id = pad.front() < 0 ? pad.front() + config.vocab_size : pad.front();
+    if (id < 0 || id >= config.vocab_size) {
+      reader.reject("pad_token_id", "it must be a token id below vocab_size");
+    }
+    config.pad_token_id = id;
+  }
   return config;
 }
 

@@ -79,8 +79,9 @@ DecoderImpl::DecoderImpl(const ModelConfig& config, const ParameterSource& sourc
 void DecoderImpl::reset() { build(meta_parameters()); }
 
 void DecoderImpl::build(const ParameterSource& source) {
-  embed_tokens = register_module("embed_tokens", Embedding(config_.vocab_size, config_.hidden_size,
-                                                           source.child("embed_tokens")));
+  embed_tokens = register_module(
+      "embed_tokens", Embedding(config_.vocab_size, config_.hidden_size, config_.pad_token_id,
+                                source.child("embed_tokens")));
   layers = register_module("layers", torch::nn::ModuleList());
   const ParameterSource layer_source = source.child("layers");
   for (int64_t layer = 0; layer < config_.num_layers; ++layer) {

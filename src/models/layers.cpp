@@ -14,7 +14,8 @@ nn::Linear make_linear(const ParameterSource& source, int64_t in_features, int64
 }
 
 EmbeddingImpl::EmbeddingImpl(int64_t vocab_size, int64_t hidden_size,
-                             const ParameterSource& source) {
+                             std::optional<int64_t> padding_id, const ParameterSource& source)
+    : padding_id_(padding_id) {
   weight = register_parameter("weight", source("weight", {vocab_size, hidden_size}));
 }
 
@@ -31,7 +32,8 @@ Tensor EmbeddingImpl::forward(const Tensor& token_ids) const {
                  "token ids run from ", lowest.item<int64_t>(), " to ", highest.item<int64_t>(),
                  ", the model's vocabulary from 0 to ", weight.size(0) - 1);
   }
-  return at::embedding(weight, token_ids);
+  constexpr int64_t kNoPadding = -1;
+  return at::embedding(weight, token_ids, padding_id_.value_or(kNoPadding));
 }
 
 RMSNormImpl::RMSNormImpl(int64_t size, double eps, const ParameterSource& source) : eps_(eps) {

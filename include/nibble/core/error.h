@@ -31,10 +31,11 @@ template <class... Args>
 
 }  // namespace nibble
 
-/// Throws nibble::Error with the remaining arguments concatenated unless `condition` holds. Always on.
-#define NIBBLE_CHECK(condition, ...)   \
-  do {                                 \
-    if (!(condition)) [[unlikely]] {   \
-      ::nibble::fail(__VA_ARGS__);     \
-    }                                  \
+/// Throws nibble::Error with the remaining arguments concatenated unless `condition` holds. Always
+/// on.
+#define NIBBLE_CHECK(condition, ...) \
+  do {                               \
+    if (!(condition)) [[unlikely]] { \
+      ::nibble::fail(__VA_ARGS__);   \
+    }                                \
   } while (false)

@@ -85,6 +85,8 @@ struct ModelConfig {
   std::optional<int64_t> sliding_window;  ///< a token sees itself and the window - 1 before it
   bool tie_word_embeddings = false;
   std::vector<int64_t> eos_token_ids;
+  /// The embedding's row for padding gets no gradient from look-ups, as in transformers.
+  std::optional<int64_t> pad_token_id;
 };
 
 /// The keys that all Llama-like configurations share, as transformers 4 and 5 write them

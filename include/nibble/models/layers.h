@@ -7,6 +7,7 @@
 #include <torch/nn/cloneable.h>
 #include <torch/nn/pimpl.h>
 
+#include <optional>
 #include <ostream>
 
 namespace nibble::models {
@@ -18,15 +19,20 @@ nn::Linear make_linear(const ParameterSource& source, int64_t in_features, int64
 /// Token embedding.
 class EmbeddingImpl : public torch::nn::Cloneable<EmbeddingImpl> {
  public:
-  EmbeddingImpl(int64_t vocab_size, int64_t hidden_size, const ParameterSource& source);
+  EmbeddingImpl(int64_t vocab_size, int64_t hidden_size, std::optional<int64_t> padding_id,
+                const ParameterSource& source);
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
 
-  /// `token_ids` [...] int64 gives [..., hidden_size]. Throws Error for an id outside the
+  /// `token_ids` [...] int64 gives [..., hidden_size]. The row of the padding id gets no gradient.
+  /// Throws Error for an id outside the
   /// vocabulary (on the CPU; on a GPU the check would wait for the device).
   torch::Tensor forward(const torch::Tensor& token_ids) const;
 
   torch::Tensor weight;  ///< [vocab_size, hidden_size]
+
+ private:
+  std::optional<int64_t> padding_id_;
 };
 TORCH_MODULE(Embedding);
 

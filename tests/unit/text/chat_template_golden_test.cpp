@@ -1,5 +1,7 @@
 #include <nibble/core/error.h>
+#include <nibble/text/assistant_mask.h>
 #include <nibble/text/chat_template.h>
+#include <nibble/text/tokenizer.h>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -7,12 +9,15 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "compressed_file.h"
+
 // Truth made with transformers' render_jinja_template: <folder>/cases.jsonl. The folder comes from
-// NIBBLE_CHAT_DIR.
+// NIBBLE_CHAT_DIR, the tokenizers that cases name from NIBBLE_TOKENIZER_DIR.
 
 namespace nibble::text {
 namespace {
@@ -23,6 +28,15 @@ using Json = nlohmann::ordered_json;
 fs::path truth_file() {
   const char* const folder = std::getenv("NIBBLE_CHAT_DIR");
   return fs::path(folder != nullptr ? folder : NIBBLE_SOURCE_DIR "/../shared/chat") / "cases.jsonl";
+}
+
+Tokenizer read_tokenizer(const std::string& name) {
+  const char* const folder = std::getenv("NIBBLE_TOKENIZER_DIR");
+  const fs::path plain =
+      fs::path(folder != nullptr ? folder : NIBBLE_SOURCE_DIR "/../shared/tokenizers") / name /
+      "tokenizer.json";
+  const fs::path path = fs::exists(plain) ? plain : fs::path(plain.string() + ".gz");
+  return Tokenizer::from_json(read_maybe_compressed(path), path.string());
 }
 
 std::vector<Json> read_cases() {
@@ -79,6 +93,25 @@ TEST_F(chat_template_golden, RefusesWhereTheTemplateRefuses) {
     if (test.at("expected").is_null()) {
       SCOPED_TRACE(test.at("name"));
       EXPECT_THROW(render(test), Error);
+    }
+  }
+}
+
+TEST_F(chat_template_golden, AssistantMasksAreExact) {
+  std::map<std::string, Tokenizer> tokenizers;
+  for (const Json& test : cases_) {
+    if (test.contains("assistant_mask")) {
+      SCOPED_TRACE(test.at("name"));
+      const auto name = test.at("tokenizer").get<std::string>();
+      if (!tokenizers.contains(name)) {
+        tokenizers.emplace(name, read_tokenizer(name));
+      }
+      const RenderedChat chat = render(test);
+      const Encoding encoding = tokenizers.at(name).encode(chat.text, false);
+      EXPECT_EQ(encoding.ids, test.at("input_ids").get<std::vector<int64_t>>());
+      const std::vector<bool> mask = assistant_mask(chat, encoding);
+      EXPECT_EQ(std::vector<int>(mask.begin(), mask.end()),
+                test.at("assistant_mask").get<std::vector<int>>());
     }
   }
 }

@@ -3,14 +3,13 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <stdexcept>
 #include <string>
 #include <vector>
-#include <zlib.h>
+
+#include "compressed_file.h"
 
 // Truth made with Hugging Face `tokenizers`: <folder>/<name>/tokenizer.json[.gz] and the cases
 // <folder>/<name>.jsonl. The folder comes from NIBBLE_TOKENIZER_DIR.
@@ -23,25 +22,6 @@ namespace fs = std::filesystem;
 fs::path truth_folder() {
   const char* const folder = std::getenv("NIBBLE_TOKENIZER_DIR");
   return folder != nullptr ? folder : NIBBLE_SOURCE_DIR "/../shared/tokenizers";
-}
-
-/// The content of a file, decompressed if it is gzip (zlib reads plain files too).
-std::string read_maybe_compressed(const fs::path& path) {
-  const gzFile file = gzopen(path.c_str(), "rb");
-  if (file == nullptr) {
-    throw std::runtime_error("cannot open " + path.string());
-  }
-  std::string content;
-  std::array<char, 1 << 16> buffer;
-  int count = 0;
-  while ((count = gzread(file, buffer.data(), buffer.size())) > 0) {
-    content.append(buffer.data(), static_cast<size_t>(count));
-  }
-  gzclose(file);
-  if (count < 0) {
-    throw std::runtime_error("cannot decompress " + path.string());
-  }
-  return content;
 }
 
 /// The tokenizers of the truth folder; one placeholder name where there is none.
