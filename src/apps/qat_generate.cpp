@@ -84,16 +84,17 @@ int generate(int argc, char** argv) {
   const Generation answer = nibble::models::generate(*loaded.model, prompt, arguments.options);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
 
+  const std::string text = format.tokenizer.decode(answer.tokens, /*skip_special_tokens=*/true);
   if (arguments.json) {
-    const nlohmann::ordered_json json = {
-        {"prompt_tokens", prompt.size()},
-        {"tokens", answer.tokens},
-        {"text", format.tokenizer.decode(answer.tokens, /*skip_special_tokens=*/true)},
-        {"finish_reason", name_of(answer.finish)},
-        {"seconds", seconds.count()}};
+    const nlohmann::ordered_json json = {{"prompt_tokens", prompt.size()},
+                                         {"tokens", answer.tokens},
+                                         {"text", text},
+                                         {"finish_reason", name_of(answer.finish)},
+                                         {"seconds", seconds.count()}};
     std::cout << json.dump() << std::endl;
   } else {
-    std::cout << std::endl;
+    // What was held back as an unfinished character and stayed one.
+    std::cout << text.substr(std::min(printed, text.size())) << std::endl;
   }
   return 0;
 }
