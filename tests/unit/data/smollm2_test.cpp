@@ -1,6 +1,6 @@
 #include "support/smollm2.h"
 
-#include <nibble/data/row_encoder.h>
+#include <nibble/data/sft_dataset.h>
 #include <nibble/io/json.h>
 
 #include <gtest/gtest.h>
@@ -76,6 +76,28 @@ TEST_F(SmolLM2Rows, AssistantMasksEqualTransformers) {
     ++compared;
   }
   EXPECT_GT(compared, 0);
+}
+
+TEST_F(SmolLM2Rows, RealDatasetsLoadWhole) {
+  const fs::path folder = fs::path(NIBBLE_SOURCE_DIR) / "../shared/data";
+  if (!fs::exists(folder)) GTEST_SKIP() << "no " << folder;
+  const auto load = [&](const char* file, const SftOptions& options) {
+    return load_sft_dataset({.paths = {folder / file}}, options, *format_).rows.size();
+  };
+  SftOptions options;
+  options.columns = alpaca_columns();
+  EXPECT_EQ(load("alpaca_validation.jsonl", options), 188u);
+  options.columns = {.question = {"question"}, .answer = "answer"};
+  EXPECT_EQ(load("gsm8k_validation.jsonl", options), 600u);
+  options.use_chat_template = false;
+  EXPECT_EQ(load("gsm8k_validation.jsonl", options), 600u);
+  options.format = RowFormat::kSquad;
+  EXPECT_EQ(load("squad_validation.jsonl", options), 200u);
+  options.format = RowFormat::kHellaSwag;
+  EXPECT_EQ(load("hellaswag_validation.jsonl", options), 2000u);
+  options.format = RowFormat::kChat;
+  EXPECT_EQ(load("chat_validation.jsonl", options), 72u);
+  EXPECT_EQ(load("chat_tools.jsonl", options), 200u);
 }
 
 }  // namespace
