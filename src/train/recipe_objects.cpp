@@ -1,3 +1,4 @@
+#include <nibble/core/error.h>
 #include <nibble/train/trainer.h>
 
 #include <algorithm>
@@ -10,6 +11,9 @@ at::ScalarType scalar_type(Dtype dtype) {
 }
 
 SwapOptions swap_options(const QatRecipe& recipe) {
+  NIBBLE_CHECK(recipe.tied_embedding != TiedEmbedding::kBoth,
+               "qat.tied_embedding: both is not supported, since the embedding's look-ups are not "
+               "quantized; allowed: keep, untie");
   SwapOptions options;
   options.modules_to_not_convert = recipe.modules_to_not_convert;
   auto& names = options.modules_to_not_convert;
