@@ -23,4 +23,10 @@ std::vector<std::pair<std::string, at::Tensor>> unique_named_parameters(
   return unique;
 }
 
+int64_t parameter_count(const torch::nn::Module& model) {
+  int64_t count = 0;
+  for (const auto& [name, parameter] : unique_named_parameters(model)) count += parameter.numel();
+  return count;
+}
+
 }  // namespace nibble::models

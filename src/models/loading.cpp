@@ -1,7 +1,7 @@
 #include <nibble/core/error.h>
 #include <nibble/models/loading.h>
 #include <nibble/models/registry.h>
-#include <nibble/models/tensor_data.h>
+#include <nibble/tensor_io/tensor_data.h>
 
 #include <ATen/Functions.h>
 
@@ -42,8 +42,8 @@ std::set<std::string> expected_names(const io::Checkpoint& checkpoint, const std
 
 /// A tied lm_head may be stored too, but only with the embedding's values.
 void check_stored_head(const io::Checkpoint& checkpoint) {
-  const at::Tensor head = to_tensor(checkpoint.read(kHead));
-  const at::Tensor embedding = to_tensor(checkpoint.read(kEmbedding));
+  const at::Tensor head = tensor_io::to_tensor(checkpoint.read(kHead));
+  const at::Tensor embedding = tensor_io::to_tensor(checkpoint.read(kEmbedding));
   NIBBLE_CHECK(head.scalar_type() == embedding.scalar_type() && at::equal(head, embedding),
                checkpoint.path().string(),
                ": the configuration ties lm_head to the embedding "
@@ -76,7 +76,7 @@ void check_names(const io::Checkpoint& checkpoint, const std::string& origin) {
 
 at::Tensor read_parameter(const io::Checkpoint& checkpoint, const std::string& name,
                           at::IntArrayRef shape, const LoadOptions& options) {
-  const at::Tensor stored = to_tensor(checkpoint.read(name));
+  const at::Tensor stored = tensor_io::to_tensor(checkpoint.read(name));
   NIBBLE_CHECK(stored.sizes() == shape, checkpoint.path().string(), ": ", name, " has shape ",
                stored.sizes(), "; the configuration needs ", shape);
   NIBBLE_CHECK(stored.is_floating_point(), checkpoint.path().string(), ": ", name, " is stored as ",

@@ -3,8 +3,8 @@
 #include <nibble/io/safetensors.h>
 #include <nibble/io/staged_directory.h>
 #include <nibble/models/saving.h>
-#include <nibble/models/tensor_data.h>
 #include <nibble/nn/linear.h>
+#include <nibble/tensor_io/tensor_data.h>
 
 #include <nlohmann/json.hpp>
 
@@ -55,7 +55,7 @@ void save_checkpoint(const CausalLMImpl& model, const fs::path& path, const Save
   const json config = saved_config(model, dtype);
   std::vector<io::NamedTensor> tensors;
   for (const auto& [name, parameter] : parameters) {
-    tensors.push_back({name, to_tensor_data(parameter.detach().to(dtype))});
+    tensors.push_back({name, tensor_io::to_tensor_data(parameter.detach().to(dtype))});
   }
   const io::StagedDirectory staged(path);
   io::write_safetensors(staged.path() / "model.safetensors", tensors);

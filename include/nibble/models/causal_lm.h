@@ -65,5 +65,7 @@ class CausalLMImpl : public torch::nn::Module {
 /// (torch::nn::Module::parameters() lists it twice, and an optimizer would step it twice).
 std::vector<std::pair<std::string, at::Tensor>> unique_named_parameters(
     const torch::nn::Module& model);
+/// Elements of all parameters, each once.
+int64_t parameter_count(const torch::nn::Module& model);
 
 }  // namespace nibble::models

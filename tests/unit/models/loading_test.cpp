@@ -3,7 +3,7 @@
 #include <nibble/io/safetensors.h>
 #include <nibble/models/loading.h>
 #include <nibble/models/saving.h>
-#include <nibble/models/tensor_data.h>
+#include <nibble/tensor_io/tensor_data.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -42,7 +42,8 @@ void write(const std::filesystem::path& folder, const nlohmann::json& config,
   std::filesystem::create_directories(folder);
   io::write_json_file(folder / "config.json", config);
   std::vector<io::NamedTensor> named;
-  for (const auto& [name, tensor] : tensors) named.push_back({name, to_tensor_data(tensor)});
+  for (const auto& [name, tensor] : tensors)
+    named.push_back({name, tensor_io::to_tensor_data(tensor)});
   io::write_safetensors(folder / "model.safetensors", named);
 }
 
@@ -153,13 +154,13 @@ TEST(Loading, ATensorOverFileDataIsNotACopy) {
                       .shape = {2, 3},
                       .bytes = std::as_bytes(std::span(*buffer)),
                       .owner = buffer};
-  Tensor tensor = to_tensor(data);
+  Tensor tensor = tensor_io::to_tensor(data);
   EXPECT_EQ(tensor.const_data_ptr(), buffer->data());
   data.owner.reset();
   EXPECT_EQ(buffer.use_count(), 2);
   tensor.reset();
   EXPECT_EQ(buffer.use_count(), 1);
-  EXPECT_THROW(to_tensor_data(torch::zeros({2}, torch::kComplexFloat)), Error);
+  EXPECT_THROW(tensor_io::to_tensor_data(torch::zeros({2}, torch::kComplexFloat)), Error);
 }
 
 TEST(Saving, CarriesTheTextSideUnchanged) {

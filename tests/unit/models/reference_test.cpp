@@ -1,6 +1,6 @@
 #include <nibble/io/safetensors.h>
 #include <nibble/models/loading.h>
-#include <nibble/models/tensor_data.h>
+#include <nibble/tensor_io/tensor_data.h>
 
 #include <torch/torch.h>
 
@@ -23,7 +23,9 @@ class TinyReference : public ::testing::TestWithParam<const char*> {
       std::filesystem::path(NIBBLE_SOURCE_DIR) / "tests/data/tiny_models" / GetParam();
   const io::SafetensorsFile reference_{folder_ / "reference.safetensors"};
 
-  Tensor expected(const std::string& name) const { return to_tensor(reference_.at(name)); }
+  Tensor expected(const std::string& name) const {
+    return tensor_io::to_tensor(reference_.at(name));
+  }
 };
 
 TEST_P(TinyReference, LogitsLossAndGradients) {

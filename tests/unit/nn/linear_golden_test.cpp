@@ -1,5 +1,6 @@
 #include <nibble/io/safetensors.h>
 #include <nibble/nn/fake_quant_linear.h>
+#include <nibble/tensor_io/tensor_data.h>
 
 #include <torch/torch.h>
 
@@ -21,35 +22,13 @@ std::filesystem::path golden_folder() {
   return folder != nullptr ? folder : NIBBLE_SOURCE_DIR "/tests/golden";
 }
 
-at::ScalarType scalar_type(io::DType dtype) {
-  switch (dtype) {
-    case io::DType::kF64:
-      return at::kDouble;
-    case io::DType::kF32:
-      return at::kFloat;
-    case io::DType::kBF16:
-      return at::kBFloat16;
-    case io::DType::kF16:
-      return at::kHalf;
-    case io::DType::kI8:
-      return at::kChar;
-    case io::DType::kU8:
-      return at::kByte;
-    default:
-      return at::kInt;
-  }
-}
-
 struct GoldenCase {
   const io::SafetensorsFile& file;
   std::string name;
 
   bool has(const std::string& tensor) const { return file.contains(name + "." + tensor); }
   Tensor at(const std::string& tensor) const {
-    const io::TensorData& data = file.at(name + "." + tensor);
-    return torch::from_blob(const_cast<std::byte*>(data.bytes.data()), data.shape,
-                            scalar_type(data.dtype))
-        .clone();
+    return tensor_io::to_tensor(file.at(name + "." + tensor)).clone();
   }
 };
 
