@@ -6,9 +6,9 @@
 #include <nibble/eval/teacher_forcing.h>
 #include <nibble/io/file.h>
 #include <nibble/models/generation.h>
-#include <nibble/nn/swap.h>
 #include <nibble/quantization/quantize.h>
 #include <nibble/quantization/quantized_checkpoint.h>
+#include <nibble/train/layer_sizes.h>
 #include <nibble/train/metrics.h>
 #include <nibble/train/trainer.h>
 
@@ -40,7 +40,9 @@ struct Phase {
 
 class Job {
  public:
-  explicit Job(const Settings& settings) : settings_(settings) {}
+  explicit Job(const Settings& settings)
+      : settings_(settings),
+        held_out_(make_redaction_rows(Part::kHeldOut, settings.held_out_rows, settings.seed)) {}
 
   Outcome run() {
     const double start = nibble::train::unix_time();
@@ -64,9 +66,7 @@ class Job {
         settings_.output / "train.jsonl",
         to_jsonl(
             make_redaction_rows(Part::kTraining, steps * settings_.rows_per_step, settings_.seed)));
-    nibble::io::write_file_atomically(
-        settings_.output / "held_out.jsonl",
-        to_jsonl(make_redaction_rows(Part::kHeldOut, settings_.held_out_rows, settings_.seed)));
+    nibble::io::write_file_atomically(settings_.output / "held_out.jsonl", to_jsonl(held_out_));
   }
 
   nibble::train::DatasetRecipe dataset(const char* file, const std::string& split) const {
@@ -157,18 +157,14 @@ class Job {
     report.full_precision = {fp.held_out.loss, fp.held_out.exact_match};
     report.ptq = {after_ptq.held_out.loss, after_ptq.held_out.exact_match};
     report.qat = {after_qat.held_out.loss, after_qat.held_out.exact_match};
-    report.layers = layer_sizes(*qat.model);
-    report.file = {2 * parameter_count(*model.model),
+    report.layers = nibble::train::quantized_layer_sizes(*qat.model, at::kBFloat16);
+    report.file = {2 * nibble::models::parameter_count(*model.model),
                    static_cast<int64_t>(fs::file_size(int4 / "model.safetensors"))};
     for (const size_t index : shown_rows(fp.exact, after_ptq.exact, after_qat.exact)) {
-      const RedactionRow row = held_out_row(index);
-      outcome_.answers.push_back({row.input, row.output, reply(model, row.input),
-                                  reply(ptq, row.input), reply(qat, row.input)});
+      const RedactionRow& row = held_out_[index];
+      outcome_.answers.push_back({row.input, row.output, reply(model, format, row.input),
+                                  reply(ptq, format, row.input), reply(qat, format, row.input)});
     }
-  }
-
-  RedactionRow held_out_row(size_t index) const {
-    return make_redaction_rows(Part::kHeldOut, settings_.held_out_rows, settings_.seed).at(index);
   }
 
   /// Rows that tell most: lost by QAT, lost by PTQ alone, then the first ones.
@@ -190,31 +186,10 @@ class Job {
     return shown;
   }
 
-  static int64_t parameter_count(const nibble::models::CausalLMImpl& model) {
-    int64_t count = 0;
-    for (const auto& [name, tensor] : nibble::models::unique_named_parameters(model)) {
-      count += tensor.numel();
-    }
-    return count;
-  }
-
-  /// The quantized Linears in bfloat16, as models are published, and as they are now.
-  static nibble::eval::SizeChange layer_sizes(torch::nn::Module& model) {
-    nibble::eval::SizeChange sizes;
-    for (const auto& site : nibble::nn::find_linears(model)) {
-      const auto& linear = dynamic_cast<const nibble::nn::LinearImpl&>(*site.module);
-      if (linear.state() != nibble::nn::LinearState::kQuantized) continue;
-      sizes.full_precision_bytes += 2 * site.in_features() * site.out_features();
-      sizes.quantized_bytes += linear.storage_bytes();
-    }
-    return sizes;
-  }
-
-  static std::string reply(LoadedModel& loaded, const std::string& message) {
-    const auto format = nibble::data::read_text_format(*loaded.checkpoint);
-    const std::string instruction = make_redaction_rows(Part::kTraining, 1, 0).front().instruction;
-    const nibble::data::Conversation conversation{
-        .messages = {{{"role", "user"}, {"content", instruction + "\n\n" + message}}}};
+  static std::string reply(LoadedModel& loaded, const nibble::data::TextFormat& format,
+                           const std::string& message) {
+    const auto conversation =
+        nibble::data::to_conversation(std::string(kInstruction) + "\n\n" + message);
     nibble::models::GenerationOptions options;
     options.max_new_tokens = kAnswerTokens;
     const auto answer = nibble::models::generate(
@@ -226,10 +201,12 @@ class Job {
     LoadedModel model = nibble::eval::load_any_model(int4);
     outcome_.question =
         "Hello, Ada Lovelace here. My package A-48213 is late, please ring me on 0170 555019.";
-    outcome_.reply = reply(model, outcome_.question);
+    outcome_.reply =
+        reply(model, nibble::data::read_text_format(*model.checkpoint), outcome_.question);
   }
 
   Settings settings_;
+  std::vector<RedactionRow> held_out_;
   Outcome outcome_;
 };
 

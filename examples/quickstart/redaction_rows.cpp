@@ -12,8 +12,6 @@ namespace {
 
 using nibble::data::SplitMix64;
 
-constexpr std::string_view kInstruction = "Redact the personal data.";
-
 /// What one part of the data is made of. {n} name, {p} phone, {d} date, {e} e-mail, {i} IBAN,
 /// {o} order number.
 struct Material {

@@ -2,9 +2,13 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace quickstart {
+
+/// What the model is asked to do with each message.
+inline constexpr std::string_view kInstruction = "Redact the personal data.";
 
 /// A message with personal data and the same message with placeholders in their place.
 struct RedactionRow {

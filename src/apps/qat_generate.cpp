@@ -44,8 +44,7 @@ std::vector<int64_t> encode(const nibble::data::TextFormat& format, const Argume
   if (arguments.raw) {
     return format.tokenizer.encode_ids(arguments.prompt, /*add_special_tokens=*/true);
   }
-  return nibble::data::encode_prompt(
-      format, {.messages = {{{"role", "user"}, {"content", arguments.prompt}}}});
+  return nibble::data::encode_prompt(format, nibble::data::to_conversation(arguments.prompt));
 }
 
 int generate(int argc, char** argv) {

@@ -216,6 +216,11 @@ Conversation read_conversation(const JsonRow& row) {
   return conversation;
 }
 
+Conversation to_conversation(const std::string& user_message) {
+  return {.messages =
+              nlohmann::ordered_json::array({{{"role", "user"}, {"content", user_message}}})};
+}
+
 Conversation to_conversation(const PromptAndAnswer& sample) {
   Conversation conversation{json::array(), nullptr};
   if (!sample.context.empty()) {

@@ -5,10 +5,10 @@
 #include <nibble/io/json.h>
 #include <nibble/models/generation.h>
 #include <nibble/models/loading.h>
-#include <nibble/nn/swap.h>
 #include <nibble/quantization/quantize.h>
 #include <nibble/quantization/quantized_checkpoint.h>
 #include <nibble/train/finish.h>
+#include <nibble/train/layer_sizes.h>
 
 #include <torch/torch.h>
 
@@ -25,20 +25,6 @@ namespace fs = std::filesystem;
 fs::path in_checkpoint_dir(const Recipe& recipe, const std::optional<std::string>& path,
                            const char* name) {
   return path.has_value() ? fs::path(*path) : fs::path(recipe.checkpoint.checkpoint_dir) / name;
-}
-
-/// Bytes of the Linears that are quantized in `model`, as they are now and as 4-byte or 2-byte
-/// floats of `item_size`.
-eval::SizeChange layer_sizes(torch::nn::Module& model, int64_t item_size) {
-  eval::SizeChange sizes;
-  for (const nn::LinearSite& site : nn::find_linears(model)) {
-    const auto* linear = dynamic_cast<const nn::LinearImpl*>(site.module.get());
-    if (linear == nullptr || linear->state() != nn::LinearState::kQuantized) continue;
-    const int64_t bias = linear->bias.defined() ? linear->bias.numel() : 0;
-    sizes.full_precision_bytes += (site.in_features() * site.out_features() + bias) * item_size;
-    sizes.quantized_bytes += linear->storage_bytes();
-  }
-  return sizes;
 }
 
 eval::ModelResult score(models::CausalLMImpl& model, std::span<const data::Row> rows) {
@@ -59,8 +45,7 @@ std::span<const data::Row> evaluation_rows(const Trainer& trainer) {
 eval::RecoveryReport compare(Trainer& trainer) {
   const Recipe& recipe = trainer.recipe();
   const auto rows = evaluation_rows(trainer);
-  const LoadOptions options{.dtype = recipe.model.torch_dtype == Dtype::kFloat32 ? at::kFloat
-                                                                                 : at::kBFloat16};
+  const LoadOptions options{.dtype = scalar_type(recipe.model.torch_dtype)};
   eval::RecoveryReport report;
   const auto baseline = load_model_from_checkpoint(
       recipe.evaluate.baseline_model.value_or(recipe.model.pretrained_model_name_or_path), options);
@@ -69,8 +54,7 @@ eval::RecoveryReport compare(Trainer& trainer) {
   quantize_(*baseline, {quantizer.spec(), quantizer.options()});
   report.ptq = score(*baseline, rows);
   report.qat = score(trainer.model(), rows);
-  report.layers =
-      layer_sizes(trainer.model(), static_cast<int64_t>(c10::elementSize(options.dtype)));
+  report.layers = quantized_layer_sizes(trainer.model(), options.dtype);
   return report;
 }
 
@@ -92,13 +76,11 @@ void generate(Trainer& trainer) {
   const GenerateRecipe& recipe = trainer.recipe().generate;
   const data::TextFormat& format = trainer.text_format();
   for (const std::string& prompt : recipe.prompts) {
-    const data::Conversation conversation{
-        .messages = nlohmann::json::array({{{"role", "user"}, {"content", prompt}}})};
     models::GenerationOptions options;
     options.max_new_tokens = recipe.max_new_tokens;
     options.temperature = recipe.temperature;
-    const models::Generation answer =
-        models::generate(trainer.model(), data::encode_prompt(format, conversation), options);
+    const models::Generation answer = models::generate(
+        trainer.model(), data::encode_prompt(format, data::to_conversation(prompt)), options);
     log::info(prompt + "\n  -> " +
               format.tokenizer.decode(answer.tokens, /*skip_special_tokens=*/true));
   }

@@ -6,10 +6,6 @@
 namespace nibble::train {
 namespace {
 
-at::ScalarType scalar_type(Dtype dtype) {
-  return dtype == Dtype::kFloat32 ? at::kFloat : at::kBFloat16;
-}
-
 SwapOptions swap_options(const QatRecipe& recipe) {
   NIBBLE_CHECK(recipe.tied_embedding != TiedEmbedding::kBoth,
                "qat.tied_embedding: both is not supported, since the embedding's look-ups are not "
@@ -50,6 +46,10 @@ data::RowSelection row_selection(const DatasetRecipe& recipe) {
 }
 
 }  // namespace
+
+at::ScalarType scalar_type(Dtype dtype) {
+  return dtype == Dtype::kFloat32 ? at::kFloat : at::kBFloat16;
+}
 
 SpecQATQuantizer make_quantizer(const QatRecipe& recipe) {
   nn::QuantizationSpec spec;

@@ -38,10 +38,6 @@ void refuse_several_processes() {
                "sft_train once, without torchrun");
 }
 
-at::ScalarType scalar_type(Dtype dtype) {
-  return dtype == Dtype::kFloat32 ? at::kFloat : at::kBFloat16;
-}
-
 /// What finish() would refuse after hours of training.
 void check_end(const Recipe& recipe) {
   for (const auto& [enabled, key] : {std::pair(recipe.convert.enabled, "convert.enabled"),
@@ -58,12 +54,8 @@ void check_end(const Recipe& recipe) {
 /// What a resumed run must have in common with the run that wrote the checkpoint.
 nlohmann::json identity_of(const Recipe& recipe, const models::CausalLMImpl& model) {
   nlohmann::json identity;
-  int64_t parameters = 0;
-  for (const auto& [name, tensor] : models::unique_named_parameters(model)) {
-    parameters += tensor.numel();
-  }
   identity["architectures"] = model.config_json().value("architectures", nlohmann::json::array());
-  identity["parameters"] = parameters;
+  identity["parameters"] = models::parameter_count(model);
   identity["torch_dtype"] = recipe.model.torch_dtype == Dtype::kFloat32 ? "float32" : "bfloat16";
   identity["optimizer"] = recipe.optimizer.kind == OptimizerKind::kAdamW ? "AdamW" : "Adam";
   identity["qat"] = recipe.qat.enabled ? nn::to_string(make_quantizer(recipe.qat).spec()) : "off";
@@ -133,8 +125,8 @@ class Trainer::Impl {
     load_model(resumed);
     load_data();
     plan_steps();
+    prepare();  // first: untying makes new parameters, which the optimizer has to train too
     optimizer_ = std::make_unique<Optimizer>(trainable_parameters(), recipe_.optimizer);
-    prepare();
     if (resumed.has_value()) restore(*resumed);
   }
 
@@ -222,10 +214,6 @@ class Trainer::Impl {
            ": ", message);
     }
     log::info(report_->to_string());
-    if (recipe_.qat.tied_embedding == TiedEmbedding::kUntie) {
-      // Untying made new parameters, which the optimizer has to train too.
-      optimizer_ = std::make_unique<Optimizer>(trainable_parameters(), recipe_.optimizer);
-    }
   }
 
   void restore(const fs::path& folder) {
@@ -272,7 +260,7 @@ class Trainer::Impl {
     if (recipe_.qat.enabled) {
       schedule_.apply(*model_, record.step);
       record.activation_fake_quant = schedule_.activations_on(record.step) &&
-                                     make_quantizer(recipe_.qat).spec().quantizes_activations();
+                                     recipe_.qat.quantizer.scheme == QatScheme::k8da4w;
       record.weight_fake_quant = schedule_.weights_on(record.step);
     }
     const std::vector<data::Batch> batches = next_batches();

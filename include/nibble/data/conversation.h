@@ -68,6 +68,8 @@ size_t hellaswag_label(const JsonRow& row);
 /// text parts are joined with a space. Other fields of a message (tool_calls, ...) are kept.
 Conversation read_conversation(const JsonRow& row);
 
+/// One user message, to be answered.
+Conversation to_conversation(const std::string& user_message);
 /// [system], user, assistant messages.
 Conversation to_conversation(const PromptAndAnswer& sample);
 

@@ -15,6 +15,8 @@
 
 namespace nibble::train {
 
+/// The dtype that a recipe names.
+at::ScalarType scalar_type(Dtype dtype);
 /// The quantizer that a recipe's qat section describes.
 SpecQATQuantizer make_quantizer(const QatRecipe& recipe);
 /// The dataset that a recipe's dataset section describes, as the model wants its text.
