@@ -23,8 +23,20 @@ namespace nibble::ops {
 at::Tensor fake_quantize_weight(const at::Tensor& weight, int64_t group_size, bool symmetric,
                                 at::ScalarType scale_dtype);
 
-/// fq(x), shape and dtype of `x`: int8, asymmetric, dynamic. Gradient as above.
-at::Tensor fake_quantize_activation(const at::Tensor& x);
+/// fq(x), shape of `x`: int8, asymmetric, dynamic. Exact in the dtype of `x`, then rounded to
+/// `value_dtype` if one is given (a product under autocast). Gradient as above, in the dtype of
+/// `x`.
+at::Tensor fake_quantize_activation(const at::Tensor& x,
+                                    std::optional<at::ScalarType> value_dtype = std::nullopt);
+
+/// x fq(W)^T + b as one autograd node: `x` [..., in] (fake-quantized by the caller, or not), `bias`
+/// [out], result [..., out]. Runs in matmul_dtype(x); without autocast `x` and `weight` must have
+/// one dtype. For backward it keeps what torch::nn::Linear keeps, and for the weight its codes
+/// (one byte each) and in-range bits; within a CacheScope those are shared by all uses of the
+/// weight, and its gradient arrives with CacheScope::finalize_gradients().
+at::Tensor fake_quantized_linear(const at::Tensor& x, const at::Tensor& weight,
+                                 const std::optional<at::Tensor>& bias, int64_t group_size,
+                                 bool symmetric, at::ScalarType scale_dtype);
 
 /// The codes and parameters behind fq(W): codes int8 [out, in] (-8..7 symmetric, 0..15 affine),
 /// scales and zeros `scale_dtype` [out, in / group_size]. zeros are 0 on the symmetric grid. A NaN

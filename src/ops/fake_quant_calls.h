@@ -1,0 +1,63 @@
+#pragma once
+
+#include <nibble/kernels/fake_quant.h>
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/ScalarType.h>
+
+#include <cstdint>
+
+/// The kernels of kernels/fake_quant.h as calls on tensors, below autograd: shapes and dtypes
+/// checked, outputs allocated.
+namespace nibble::ops {
+
+/// How a weight is quantized: the arguments that the operators share.
+struct WeightQuantization {
+  int64_t group_size;
+  bool symmetric;
+  at::ScalarType scale_dtype;
+
+  bool operator==(const WeightQuantization&) const = default;
+};
+
+/// What a forward is asked for.
+struct Wanted {
+  bool values = false;
+  bool codes = false;
+  bool in_range = false;
+};
+
+/// What it gave; undefined where nothing was wanted. Zeros come with the codes.
+struct Quantized {
+  at::Tensor values;
+  at::Tensor codes;
+  at::Tensor scales;
+  at::Tensor zeros;
+  at::Tensor in_range;
+};
+
+/// The matrices that the kernels see. Throw Error when shape, group or dtype do not fit.
+kernels::GroupedMatrix weight_matrix(at::IntArrayRef shape, at::ScalarType dtype,
+                                     const WeightQuantization& how);
+kernels::GroupedMatrix activation_matrix(const at::Tensor& x, at::ScalarType dtype);
+
+/// Values are exact in the input's dtype and rounded to `value_dtype`.
+Quantized quantize_weight_as(const at::Tensor& weight, const WeightQuantization& how,
+                             at::ScalarType value_dtype, Wanted wanted);
+Quantized quantize_activation_as(const at::Tensor& x, at::ScalarType value_dtype, Wanted wanted);
+
+/// The value of codes, exact in `dtype` and rounded to `value_dtype`.
+at::Tensor dequantize_codes(const Quantized& quantized, const WeightQuantization& how,
+                            at::ScalarType dtype, at::ScalarType value_dtype);
+
+/// The straight-through gradient, exact in the dtype of `matrix`, from the forward's scales and
+/// bits. The second form overwrites a contiguous `gradient` of that dtype.
+at::Tensor straight_through(const at::Tensor& grad_output, const kernels::GroupedMatrix& matrix,
+                            const at::Tensor& scales, const at::Tensor& in_range);
+void straight_through_(const at::Tensor& gradient, const kernels::GroupedMatrix& matrix,
+                       const at::Tensor& scales, const at::Tensor& in_range);
+
+/// Throws Error under create_graph.
+void refuse_double_backward();
+
+}  // namespace nibble::ops
