@@ -1,6 +1,7 @@
 #include <nibble/core/error.h>
 #include <nibble/nn/linear.h>
 #include <nibble/numerics/pack_int4.h>
+#include <nibble/ops/autocast.h>
 #include <nibble/ops/fake_quant.h>
 
 #include <torch/nn/functional/linear.h>
@@ -38,7 +39,9 @@ void convert_tensor(Tensor& tensor, const Convert& convert) {
 }  // namespace
 
 const Tensor& SharedInput::fake_quantized() const {
-  if (!fake_quantized_.defined()) fake_quantized_ = ops::fake_quantize_activation(value_);
+  if (!fake_quantized_.defined()) {
+    fake_quantized_ = ops::fake_quantize_activation(value_, ops::matmul_dtype(value_));
+  }
   return fake_quantized_;
 }
 
@@ -93,13 +96,17 @@ void LinearImpl::pretty_print(std::ostream& stream) const {
 Tensor LinearImpl::forward(const Tensor& input) { return forward_shared(SharedInput(input)); }
 
 Tensor LinearImpl::forward_shared(const SharedInput& input) {
-  const Tensor w = effective_weight();
   if (state_ == LinearState::kQuantized && input.value().scalar_type() != compute_dtype_) {
     return forward_shared(SharedInput(input.value().to(compute_dtype_)));
   }
-  const bool quantized_input = spec_.has_value() && spec_->quantizes_activations() &&
+  const bool quantizes_input = spec_.has_value() && spec_->quantizes_activations() &&
                                (state_ == LinearState::kQuantized || activation_fake_quant_);
-  return at::linear(quantized_input ? input.fake_quantized() : input.value(), w, bias);
+  const Tensor& x = quantizes_input ? input.fake_quantized() : input.value();
+  if (weight_fake_quant_enabled()) {
+    return ops::fake_quantized_linear(x, weight, bias, spec_->group_size, is_symmetric(*spec_),
+                                      spec_->scale_dtype);
+  }
+  return at::linear(x, effective_weight(), bias);
 }
 
 Tensor LinearImpl::effective_weight() const {

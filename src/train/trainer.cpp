@@ -3,6 +3,7 @@
 #include <nibble/data/loader.h>
 #include <nibble/eval/teacher_forcing.h>
 #include <nibble/models/loading.h>
+#include <nibble/ops/cache_scope.h>
 #include <nibble/quantization/schedule.h>
 #include <nibble/train/loss.h>
 #include <nibble/train/lr_schedule.h>
@@ -269,12 +270,17 @@ class Trainer::Impl {
       record.num_tokens += std::accumulate(batch.lengths.begin(), batch.lengths.end(), int64_t{0});
     }
     optimizer_->zero_grad();
+    // One micro-batch reads each weight once anyway, and its gradient is masked while still in the
+    // processor's cache.
+    std::optional<CacheScope> scope;
+    if (batches.size() > 1) scope.emplace();
     for (const data::Batch& batch : batches) {
       const at::Tensor loss =
           sum_cross_entropy(*model_, batch) / static_cast<double>(record.num_label_tokens);
       loss.backward();
       record.loss += loss.item<double>();
     }
+    if (scope.has_value()) scope->finalize_gradients();
     record.grad_norm = optimizer_->clip_grad_norm(recipe_.max_grad_norm);
     optimizer_->step(record.lr);
     optimizer_->zero_grad();
