@@ -17,4 +17,16 @@ void check_scale_dtype(const GroupedMatrix& matrix, DType needed) {
                static_cast<int>(matrix.scale_dtype));
 }
 
+GradientDTypes gradient_dtypes(const FakeQuantBackwardParams& params) {
+  return {params.grad_output_dtype.value_or(params.matrix.dtype),
+          params.grad_input_dtype.value_or(params.matrix.dtype)};
+}
+
+void fail_gradient_dtypes(const FakeQuantBackwardParams& params) {
+  const GradientDTypes gradients = gradient_dtypes(params);
+  fail("the gradients of a matrix of kernel dtype ", static_cast<int>(params.matrix.dtype),
+       " have its dtype, or are bfloat16 in and float32 or bfloat16 out where it is float32; got ",
+       static_cast<int>(gradients.output), " in and ", static_cast<int>(gradients.input), " out");
+}
+
 }  // namespace nibble::kernels

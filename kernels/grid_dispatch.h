@@ -4,6 +4,8 @@
 #include <nibble/kernels/fake_quant.h>
 #include <nibble/numerics/grids.h>
 
+#include <type_traits>
+
 namespace nibble::kernels {
 
 /// Stands for a type in an argument list.
@@ -18,6 +20,14 @@ struct Tag {
 [[noreturn]] void fail_unknown_grid(GridKind grid);
 /// Throws Error unless `matrix.scale_dtype` is the one its grid needs.
 void check_scale_dtype(const GroupedMatrix& matrix, DType needed);
+
+struct GradientDTypes {
+  DType output;
+  DType input;
+};
+/// Those of `params`, the defaults filled in.
+GradientDTypes gradient_dtypes(const FakeQuantBackwardParams& params);
+[[noreturn]] void fail_gradient_dtypes(const FakeQuantBackwardParams& params);
 
 template <class Body>
 void dispatch_dtype(DType dtype, Body&& body) {
@@ -52,6 +62,22 @@ void dispatch_grid(const GroupedMatrix& matrix, Body&& body) {
     }
     fail_unknown_grid(matrix.grid);
   });
+}
+
+/// Calls body(Tag<GradOutput>, Tag<GradInput>) for a matrix of element type D.
+template <class D, class Body>
+void dispatch_gradients(const FakeQuantBackwardParams& params, Tag<D> element, Body&& body) {
+  const GradientDTypes gradients = gradient_dtypes(params);
+  const DType dtype = params.matrix.dtype;
+  if (gradients.output == dtype && gradients.input == dtype) return body(element, element);
+  if constexpr (std::is_same_v<D, float>) {
+    constexpr Tag<numerics::BFloat16> kNarrow;
+    if (gradients.output == DType::kBFloat16) {
+      if (gradients.input == DType::kFloat32) return body(kNarrow, element);
+      if (gradients.input == DType::kBFloat16) return body(kNarrow, kNarrow);
+    }
+  }
+  fail_gradient_dtypes(params);
 }
 
 /// The grid that stored parameters describe. `zero` is ignored by the symmetric grid.

@@ -118,23 +118,26 @@ void fake_quantize(const FakeQuantParams& params, int64_t row_begin, int64_t row
 template <class V>
 void fake_quantize_backward(const FakeQuantBackwardParams& p, int64_t row_begin, int64_t row_end) {
   dispatch_grid(p.matrix, [&](auto element, auto scale, auto grid_tag) {
-    using D = typename decltype(element)::type;
     using S = typename decltype(scale)::type;
-    const GroupedMatrix m = p.matrix;
-    const int64_t groups = m.cols / m.group_size;
-    for (int64_t row = row_begin; row < row_end; ++row) {
-      RowBitReader bits(p.in_range + row * mask_row_bytes(m.cols));
-      for (int64_t g = 0; g < groups; ++g) {
-        const auto grid = restore_grid(grid_tag, stored<S>(p.scales, row * groups + g), 0.0f);
-        const int64_t first = row * m.cols + g * m.group_size;
-        const D* grad_output = static_cast<const D*>(p.grad_output) + first;
-        D* grad_input = static_cast<D*>(p.grad_input) + first;
-        for_each_block<V>(m.group_size, [&](int64_t i, auto count) {
-          const auto in_range = V::mask_from_bits(bits.take(count));
-          store(grid.gradient(load<V>(grad_output + i, count), in_range), grad_input + i, count);
-        });
+    dispatch_gradients(p, element, [&](auto output_tag, auto input_tag) {
+      using GradOutput = typename decltype(output_tag)::type;
+      using GradInput = typename decltype(input_tag)::type;
+      const GroupedMatrix m = p.matrix;
+      const int64_t groups = m.cols / m.group_size;
+      for (int64_t row = row_begin; row < row_end; ++row) {
+        RowBitReader bits(p.in_range + row * mask_row_bytes(m.cols));
+        for (int64_t g = 0; g < groups; ++g) {
+          const auto grid = restore_grid(grid_tag, stored<S>(p.scales, row * groups + g), 0.0f);
+          const int64_t first = row * m.cols + g * m.group_size;
+          const GradOutput* grad_output = static_cast<const GradOutput*>(p.grad_output) + first;
+          GradInput* grad_input = static_cast<GradInput*>(p.grad_input) + first;
+          for_each_block<V>(m.group_size, [&](int64_t i, auto count) {
+            const auto in_range = V::mask_from_bits(bits.take(count));
+            store(grid.gradient(load<V>(grad_output + i, count), in_range), grad_input + i, count);
+          });
+        }
       }
-    }
+    });
   });
 }
 

@@ -7,17 +7,20 @@ namespace nibble::kernels {
 namespace cuda {
 namespace {
 
-template <class D>
+template <class GradOutput, class GradInput>
 struct Gradient {
-  using Source = D;
+  using Source = GradOutput;
+  using Target = GradInput;
   template <class Grid>
   static __device__ float apply(const Grid& grid, float gradient, bool in_range) {
     return grid.gradient(gradient, in_range);
   }
 };
 
+template <class D>
 struct Dequantize {
   using Source = int8_t;
+  using Target = D;
   template <class Grid>
   static __device__ float apply(const Grid& grid, float code, bool) {
     return grid.dequantize(code);
@@ -25,7 +28,7 @@ struct Dequantize {
 };
 
 /// The rows from `first` on.
-template <class Source>
+template <class Map, class Source>
 MapParams<Source> rows_from(MapParams<Source> p, int64_t first, int64_t rows) {
   const auto& m = p.matrix;
   const int64_t groups = first * (m.cols / m.group_size);
@@ -33,27 +36,27 @@ MapParams<Source> rows_from(MapParams<Source> p, int64_t first, int64_t rows) {
   p.scales = offset_elements(p.scales, m.scale_dtype, groups);
   p.zeros = offset_elements(p.zeros, m.scale_dtype, groups);
   p.in_range = offset(p.in_range, first * mask_row_bytes(m.cols));
-  p.target = offset_elements(p.target, m.dtype, first * m.cols);
+  p.target = offset(static_cast<typename Map::Target*>(p.target), first * m.cols);
   p.matrix.rows = rows;
   return p;
 }
 
-template <class D, class S, class Grid, class Map>
+template <class S, class Grid, class Map>
 void launch_map(const MapParams<typename Map::Source>& params, cudaStream_t stream) {
   const auto& m = params.matrix;
   const bool in_octets =
       m.group_size % kOctet == 0 && is_aligned(params.source, 16) && is_aligned(params.target, 16);
   const int64_t bytes_per_row = mask_row_bytes(m.cols);
   for_each_piece(m.rows, bytes_per_row, [&](int64_t first, int64_t rows) {
-    const auto p = rows_from(params, first, rows);
+    const auto p = rows_from<Map>(params, first, rows);
     const int64_t bytes = rows * bytes_per_row;
     if (in_octets) {
       const auto blocks = static_cast<unsigned>(ceil_divide(bytes, kMapThreads * kMapOctets));
-      map_octets_kernel<D, S, Grid, Map><<<blocks, kMapThreads, 0, stream>>>(
+      map_octets_kernel<S, Grid, Map><<<blocks, kMapThreads, 0, stream>>>(
           p, static_cast<uint32_t>(bytes), static_cast<uint32_t>(m.group_size / kOctet));
     } else {
       const auto blocks = static_cast<unsigned>(ceil_divide(bytes, kMapThreads));
-      map_any_shape_kernel<D, S, Grid, Map><<<blocks, kMapThreads, 0, stream>>>(p);
+      map_any_shape_kernel<S, Grid, Map><<<blocks, kMapThreads, 0, stream>>>(p);
     }
     check_launch("fake_quantize_backward or dequantize");
   });
@@ -64,20 +67,23 @@ void launch_map(const MapParams<typename Map::Source>& params, cudaStream_t stre
 
 void fake_quantize_backward_cuda(const FakeQuantBackwardParams& p, CUstream_st* stream) {
   dispatch_grid(p.matrix, [&](auto element, auto scale, auto grid) {
-    using D = typename decltype(element)::type;
-    using Params = cuda::MapParams<D>;
-    cuda::launch_map<D, typename decltype(scale)::type, typename decltype(grid)::type,
-                     cuda::Gradient<D>>(Params{p.matrix, static_cast<const D*>(p.grad_output),
-                                               p.scales, nullptr, p.in_range, p.grad_input},
-                                        stream);
+    dispatch_gradients(p, element, [&](auto output, auto input) {
+      using GradOutput = typename decltype(output)::type;
+      using Map = cuda::Gradient<GradOutput, typename decltype(input)::type>;
+      using Params = cuda::MapParams<GradOutput>;
+      cuda::launch_map<typename decltype(scale)::type, typename decltype(grid)::type, Map>(
+          Params{p.matrix, static_cast<const GradOutput*>(p.grad_output), p.scales, nullptr,
+                 p.in_range, p.grad_input},
+          stream);
+    });
   });
 }
 
 void dequantize_cuda(const DequantizeParams& p, CUstream_st* stream) {
   dispatch_grid(p.matrix, [&](auto element, auto scale, auto grid) {
     using Params = cuda::MapParams<int8_t>;
-    cuda::launch_map<typename decltype(element)::type, typename decltype(scale)::type,
-                     typename decltype(grid)::type, cuda::Dequantize>(
+    using Map = cuda::Dequantize<typename decltype(element)::type>;
+    cuda::launch_map<typename decltype(scale)::type, typename decltype(grid)::type, Map>(
         Params{p.matrix, p.codes, p.scales, p.zeros, nullptr, p.output}, stream);
   });
 }

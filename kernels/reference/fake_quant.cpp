@@ -99,19 +99,24 @@ void fake_quantize_backward(const FakeQuantBackwardParams& p, int64_t row_begin,
   const auto& m = p.matrix;
   const int64_t groups = m.cols / m.group_size;
   dispatch_grid(m, [&](auto element, auto scale, auto grid_tag) {
-    using D = typename decltype(element)::type;
     using S = typename decltype(scale)::type;
-    for (int64_t row = row_begin; row < row_end; ++row) {
-      const uint8_t* row_bits = p.in_range + row * mask_row_bytes(m.cols);
-      for (int64_t g = 0; g < groups; ++g) {
-        const auto grid = restore_grid(grid_tag, stored<S>(p.scales, row * groups + g), 0.0f);
-        for (int64_t col = g * m.group_size; col < (g + 1) * m.group_size; ++col) {
-          const int64_t index = row * m.cols + col;
-          const float gradient = static_cast<float>(static_cast<const D*>(p.grad_output)[index]);
-          static_cast<D*>(p.grad_input)[index] = D(grid.gradient(gradient, get_bit(row_bits, col)));
+    dispatch_gradients(p, element, [&](auto output_tag, auto input_tag) {
+      using GradOutput = typename decltype(output_tag)::type;
+      using GradInput = typename decltype(input_tag)::type;
+      const auto* grad_output = static_cast<const GradOutput*>(p.grad_output);
+      auto* grad_input = static_cast<GradInput*>(p.grad_input);
+      for (int64_t row = row_begin; row < row_end; ++row) {
+        const uint8_t* row_bits = p.in_range + row * mask_row_bytes(m.cols);
+        for (int64_t g = 0; g < groups; ++g) {
+          const auto grid = restore_grid(grid_tag, stored<S>(p.scales, row * groups + g), 0.0f);
+          for (int64_t col = g * m.group_size; col < (g + 1) * m.group_size; ++col) {
+            const int64_t index = row * m.cols + col;
+            const float gradient = static_cast<float>(grad_output[index]);
+            grad_input[index] = GradInput(grid.gradient(gradient, get_bit(row_bits, col)));
+          }
         }
       }
-    }
+    });
   });
 }
 

@@ -3,6 +3,7 @@
 #include <nibble/kernels/fake_quant_cuda.h>
 
 #include "gpu/cuda_error.h"
+#include "grid_dispatch.h"
 
 namespace nibble::tests {
 namespace {
@@ -74,13 +75,17 @@ void fake_quantize(const kernels::FakeQuantParams& host) {
 
 void fake_quantize_backward(const kernels::FakeQuantBackwardParams& host) {
   const GroupedMatrix& m = host.matrix;
-  const Mirror grad_output(host.grad_output, elements(m) * bytes_of(m.dtype));
+  const kernels::GradientDTypes gradients = kernels::gradient_dtypes(host);
+  const Mirror grad_output(host.grad_output, elements(m) * bytes_of(gradients.output));
   const Mirror scales(host.scales, parameter_bytes(m));
   const Mirror in_range(host.in_range, mask_bytes(m));
-  const Mirror grad_input(host.grad_input, elements(m) * bytes_of(m.dtype));
-  kernels::fake_quantize_backward_cuda(
-      {m, grad_output.device(), scales.device(), in_range.device<uint8_t>(), grad_input.device()},
-      nullptr);
+  const Mirror grad_input(host.grad_input, elements(m) * bytes_of(gradients.input));
+  kernels::FakeQuantBackwardParams device = host;
+  device.grad_output = grad_output.device();
+  device.scales = scales.device();
+  device.in_range = in_range.device<uint8_t>();
+  device.grad_input = grad_input.device();
+  kernels::fake_quantize_backward_cuda(device, nullptr);
   NIBBLE_CHECK_CUDA(cudaDeviceSynchronize());
   grad_input.copy_back();
 }

@@ -136,14 +136,10 @@ class Comparison {
     const int64_t stride = shape_.cols + shape_.row_padding;
     GuardedBuffer input = buffer(m_.rows * stride, dtype);
     fill(dtype, input.data(), m_.rows, stride, source);
-    GuardedBuffer upstream = buffer(elements(), dtype);
-    fill(dtype, upstream.data(), m_.rows, m_.cols, source);
 
     Outputs want = outputs(), got = outputs();
     fake_quantize(expected_, input, stride, want);
     fake_quantize(actual_, input, stride, got);
-    backward(expected_, upstream, want, want.gradient);
-    backward(actual_, upstream, want, got.gradient);
     dequantize(expected_, want, want.dequantized);
     dequantize(actual_, want, got.dequantized);
 
@@ -152,14 +148,18 @@ class Comparison {
     compare(scale_dtype, "zeros", want.zeros, got.zeros);
     compare_bytes("codes", want.codes, got.codes);
     compare_bytes("in_range", want.in_range, got.in_range);
-    compare(dtype, "grad_input", want.gradient, got.gradient);
     compare(dtype, "dequantized", want.dequantized, got.dequantized);
     check_single_outputs(input, stride, want);
+    check_backward(dtype, dtype, source, want);
+    if (dtype == DType::kFloat32) {
+      check_backward(DType::kBFloat16, DType::kFloat32, source, want);
+      check_backward(DType::kBFloat16, DType::kBFloat16, source, want);
+    }
   }
 
  private:
   struct Outputs {
-    GuardedBuffer values, scales, zeros, codes, in_range, gradient, dequantized;
+    GuardedBuffer values, scales, zeros, codes, in_range, dequantized;
   };
 
   int64_t elements() const { return m_.rows * m_.cols; }
@@ -177,7 +177,6 @@ class Comparison {
             buffer(groups(), m_.scale_dtype),
             byte_buffer(elements()),
             byte_buffer(m_.rows * kernels::mask_row_bytes(m_.cols)),
-            buffer(elements(), m_.dtype),
             buffer(elements(), m_.dtype)};
   }
 
@@ -199,10 +198,18 @@ class Comparison {
     p.in_range = out.in_range.data<uint8_t>();
     kernels.fake_quantize(p);
   }
-  void backward(const KernelSet& kernels, GuardedBuffer& upstream, Outputs& forward,
-                GuardedBuffer& gradient) const {
-    kernels.fake_quantize_backward({m_, upstream.data(), forward.scales.data(),
-                                    forward.in_range.data<uint8_t>(), gradient.data()});
+  void check_backward(DType output_dtype, DType input_dtype, ValueSource& source,
+                      Outputs& forward) {
+    GuardedBuffer upstream = buffer(elements(), output_dtype);
+    fill(output_dtype, upstream.data(), m_.rows, m_.cols, source);
+    GuardedBuffer want = buffer(elements(), input_dtype), got = buffer(elements(), input_dtype);
+    for (const auto& [kernels, gradient] : {std::pair{&expected_, &want}, {&actual_, &got}}) {
+      kernels->fake_quantize_backward({m_, upstream.data(), forward.scales.data(),
+                                       forward.in_range.data<uint8_t>(), gradient->data(),
+                                       output_dtype, input_dtype});
+    }
+    compare(input_dtype, output_dtype == input_dtype ? "grad_input" : "mixed grad_input", want,
+            got);
   }
   void dequantize(const KernelSet& kernels, Outputs& forward, GuardedBuffer& values) const {
     const void* zeros =

@@ -3,6 +3,7 @@
 #include <nibble/core/host_device.h>
 
 #include <cstdint>
+#include <optional>
 
 /// The launch interface of the fake-quantization kernels: plain structs of raw pointers. Shapes and
 /// dtypes are checked by the caller (ops/); kernels never allocate and never synchronise, and take
@@ -46,13 +47,19 @@ struct FakeQuantParams {
   uint8_t* in_range = nullptr;  ///< [rows, mask_row_bytes(cols)], 1 where the gradient passes
 };
 
-/// Straight-through backward: grad_input = grid.gradient(grad_output, in_range).
+/// Straight-through backward: grad_input = grid.gradient(grad_output, in_range), exact in dtype,
+/// then rounded to grad_input_dtype. Empty gradient dtypes are the matrix's; a float32 matrix (the
+/// master weight of a bfloat16 computation) also takes a bfloat16 grad_output and gives either of
+/// the two. Any other pair is an error.
 struct FakeQuantBackwardParams {
   GroupedMatrix matrix;
-  const void* grad_output = nullptr;  ///< [rows, cols], dtype; contiguous
+  const void* grad_output = nullptr;  ///< [rows, cols], grad_output_dtype; contiguous
   const void* scales = nullptr;       ///< [rows, cols / group_size], scale_dtype, of the forward
   const uint8_t* in_range = nullptr;  ///< of the forward
-  void* grad_input = nullptr;         ///< [rows, cols], dtype; may be grad_output
+  void* grad_input =
+      nullptr;  ///< [rows, cols], grad_input_dtype; may be a grad_output of that dtype
+  std::optional<DType> grad_output_dtype = std::nullopt;
+  std::optional<DType> grad_input_dtype = std::nullopt;
 };
 
 /// Dequantization of stored codes.

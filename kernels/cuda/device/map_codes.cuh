@@ -4,8 +4,8 @@
 #include "octet.cuh"
 
 /// Element-wise kernels under stored parameters: backward and dequantization. Map is a type with
-///   using Source                                                  element type read
-///   static float apply(grid, float value, bool in_range)          result, exact in D
+///   using Source, Target                                          element types read and written
+///   static float apply(grid, float value, bool in_range)          result, then rounded to Target
 namespace nibble::kernels::cuda {
 
 /// What both read and write. Null `zeros` and `in_range` read as 0.
@@ -16,7 +16,7 @@ struct MapParams {
   const void* scales;       ///< [rows, cols / group_size], S
   const void* zeros;        ///< the same
   const uint8_t* in_range;  ///< [rows, mask_row_bytes(cols)]
-  void* target;             ///< [rows, cols], D
+  void* target;             ///< [rows, cols], Target
 };
 
 template <class S, class Grid, class Source>
@@ -31,7 +31,7 @@ constexpr int kMapThreads = 256;
 constexpr int kMapOctets = 2;  ///< a thread
 
 /// Groups that are a multiple of 8 long, 16-byte aligned buffers.
-template <class D, class S, class Grid, class Map>
+template <class S, class Grid, class Map>
 __global__ void __launch_bounds__(kMapThreads)
     map_octets_kernel(MapParams<typename Map::Source> p, uint32_t octets,
                       uint32_t octets_per_group) {
@@ -54,14 +54,15 @@ __global__ void __launch_bounds__(kMapThreads)
     for (int i = 0; i < kOctet; ++i) {
       values[j].values[i] = Map::apply(grid, values[j].values[i], (bits[j] >> i & 1u) != 0);
     }
-    store(values[j], static_cast<D*>(p.target) + int64_t{octet} * kOctet);
+    store(values[j], static_cast<typename Map::Target*>(p.target) + int64_t{octet} * kOctet);
   }
 }
 
 /// Any shape and alignment: a thread takes the columns of one byte of in-range bits.
-template <class D, class S, class Grid, class Map>
+template <class S, class Grid, class Map>
 __global__ void __launch_bounds__(kMapThreads)
     map_any_shape_kernel(MapParams<typename Map::Source> p) {
+  using Target = typename Map::Target;
   const GroupedMatrix& m = p.matrix;
   const int64_t groups_per_row = m.cols / m.group_size;
   const int64_t row_bytes = mask_row_bytes(m.cols);
@@ -74,8 +75,8 @@ __global__ void __launch_bounds__(kMapThreads)
     const int64_t col = first_col + i;
     const Grid grid = stored_grid<S, Grid>(p, row * groups_per_row + col / m.group_size);
     const int64_t at = row * m.cols + col;
-    static_cast<D*>(p.target)[at] =
-        D(Map::apply(grid, static_cast<float>(p.source[at]), (bits >> i & 1u) != 0));
+    static_cast<Target*>(p.target)[at] =
+        Target(Map::apply(grid, static_cast<float>(p.source[at]), (bits >> i & 1u) != 0));
   }
 }
 

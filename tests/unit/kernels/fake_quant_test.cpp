@@ -80,6 +80,18 @@ TEST(FakeQuant, RefusesUnknownDtypeAndGrid) {
   EXPECT_THROW(kernels::fake_quantize_cpu(p, 0, 0), Error);
 }
 
+TEST(FakeQuantBackward, RefusesGradientDtypesThatItDoesNotHave) {
+  kernels::FakeQuantBackwardParams p;
+  p.matrix.dtype = kernels::DType::kBFloat16;
+  p.grad_output_dtype = kernels::DType::kFloat32;
+  EXPECT_THROW(kernels::fake_quantize_backward_cpu(p, 0, 0), Error);
+  p.matrix.dtype = kernels::DType::kFloat32;
+  p.grad_input_dtype = kernels::DType::kBFloat16;
+  EXPECT_THROW(kernels::fake_quantize_backward_cpu(p, 0, 0), Error);
+  p.grad_output_dtype = kernels::DType::kBFloat16;
+  EXPECT_NO_THROW(kernels::fake_quantize_backward_cpu(p, 0, 0));
+}
+
 TEST(KernelComparison, SeesOneWrongBit) {
   KernelSet wrong = reference_kernels();
   wrong.fake_quantize = [right = wrong.fake_quantize](const kernels::FakeQuantParams& p) {
