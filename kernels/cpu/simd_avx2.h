@@ -89,9 +89,6 @@ NIBBLE_HD Avx2 add(Avx2 a, Avx2 b) { return Avx2(_mm256_add_ps(a.lanes, b.lanes)
 NIBBLE_HD Avx2 subtract(Avx2 a, Avx2 b) { return Avx2(_mm256_sub_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx2 multiply(Avx2 a, Avx2 b) { return Avx2(_mm256_mul_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx2 divide(Avx2 a, Avx2 b) { return Avx2(_mm256_div_ps(a.lanes, b.lanes)); }
-NIBBLE_HD Avx2 round_half_even(Avx2 a) {
-  return Avx2(_mm256_round_ps(a.lanes, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-}
 
 template <class T>
 NIBBLE_HD Avx2 round_to(Avx2 a) {

@@ -76,9 +76,6 @@ NIBBLE_HD Avx512 add(Avx512 a, Avx512 b) { return Avx512(_mm512_add_ps(a.lanes, 
 NIBBLE_HD Avx512 subtract(Avx512 a, Avx512 b) { return Avx512(_mm512_sub_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx512 multiply(Avx512 a, Avx512 b) { return Avx512(_mm512_mul_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx512 divide(Avx512 a, Avx512 b) { return Avx512(_mm512_div_ps(a.lanes, b.lanes)); }
-NIBBLE_HD Avx512 round_half_even(Avx512 a) {
-  return Avx512(_mm512_roundscale_ps(a.lanes, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-}
 
 template <class T>
 NIBBLE_HD Avx512 round_to(Avx512 a) {

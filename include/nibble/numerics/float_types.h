@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 /// 16-bit floating point without any framework, and IEEE single arithmetic that no compiler flag
 /// may contract. Everything here gives the same bits on the host and on a CUDA device.
@@ -115,6 +116,16 @@ NIBBLE_HD float round_to<float>(float value) {
   return value;
 }
 
+/// A value that is exact in From, rounded to To: rounding twice to one type is rounding once.
+template <class From, class To, class F>
+NIBBLE_HD auto convert(F value) {
+  if constexpr (std::is_same_v<From, To>) {
+    return value;
+  } else {
+    return round_to<To>(value);
+  }
+}
+
 /// The dtype of an operation on tensors of types A and B, as PyTorch promotes them.
 template <class A, class B>
 struct Promote {
@@ -143,33 +154,55 @@ NIBBLE_HD float add(float a, float b) { return __fadd_rn(a, b); }
 NIBBLE_HD float subtract(float a, float b) { return __fsub_rn(a, b); }
 NIBBLE_HD float multiply(float a, float b) { return __fmul_rn(a, b); }
 NIBBLE_HD float divide(float a, float b) { return __fdiv_rn(a, b); }
-NIBBLE_HD float round_half_even(float a) { return rintf(a); }
+NIBBLE_HD float reciprocal(float a) { return __frcp_rn(a); }
 #else
 NIBBLE_HD float add(float a, float b) { return a + b; }
 NIBBLE_HD float subtract(float a, float b) { return a - b; }
 NIBBLE_HD float multiply(float a, float b) { return a * b; }
 NIBBLE_HD float divide(float a, float b) { return a / b; }
-NIBBLE_HD float round_half_even(float a) { return __builtin_rintf(a); }
+NIBBLE_HD float reciprocal(float a) { return 1.0f / a; }
 #endif
 
-/// a / b for a b that is a bfloat16 and divides many a: divide()'s bits. On a GPU the reciprocal is
-/// taken once and one step of residual correction gives the correctly rounded quotient: for the 128
-/// significands of b that is checked for every a (tests/unit/numerics). The ranges keep quotient
-/// and residual normal; anything else divides.
+/// The integer nearest to `a`, half to even, zero as +0: a float of 1.5 * 2^23 has no bits left for
+/// a fraction, and the sum rounds the IEEE way. Beyond 2^22 the result is an integer near `a`, as
+/// far outside every grid as `a` is.
 template <class F>
-NIBBLE_HD F divide_by_bfloat16(F a, float b) {
+NIBBLE_HD F round_to_integer(F a) {
+  const F shift(12582912.0f);
+  return subtract(add(a, shift), shift);
+}
+
+/// The lanes of `a` as floats, exactly. A packed type has an overload.
+template <class F>
+NIBBLE_HD F widen(F a) {
+  return a;
+}
+
+/// R_T(a / b) for a normal bfloat16 b that divides many a; inverse_b is reciprocal(b).
+/// For T = bfloat16, `a` is one too, and the product with the reciprocal rounds to the same bits:
+/// quotients of 8-bit significands keep 2^-17 away from the middle between two bfloat16, the
+/// product errs by 2^-23 (tests/unit/numerics has all pairs of significands, and the subnormals).
+/// Other types divide; on a GPU one step of residual correction gives the correctly rounded
+/// quotient: for the 128 significands of b that is checked for every a (tests/unit/numerics). The
+/// ranges keep quotient and residual normal.
+template <class T, class F>
+NIBBLE_HD auto divide_by_bfloat16(F a, float b, float inverse_b) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    const auto dividend = widen(a);
+    return round_to<T>(multiply(dividend, decltype(dividend)(inverse_b)));
+  } else {
 #if defined(__CUDA_ARCH__)
-  constexpr float kTiny = 8.271806125530277e-25f;                                // 2^-80
-  constexpr float kSmall = 9.094947017729282e-13f, kLarge = 1.099511627776e12f;  // 2^-40, 2^40
-  const bool b_is_moderate = b >= kSmall && b <= kLarge;
-  const bool a_is_moderate = fabsf(a) >= kTiny && fabsf(a) <= kLarge * kLarge;
-  if (b_is_moderate && (a_is_moderate || float_bits(a) == 0)) {
-    const float reciprocal = __frcp_rn(b);
-    const float quotient = __fmul_rn(a, reciprocal);
-    return __fmaf_rn(__fmaf_rn(-b, quotient, a), reciprocal, quotient);
-  }
+    constexpr float kTiny = 8.271806125530277e-25f;                                // 2^-80
+    constexpr float kSmall = 9.094947017729282e-13f, kLarge = 1.099511627776e12f;  // 2^-40, 2^40
+    const bool b_is_moderate = b >= kSmall && b <= kLarge;
+    const bool a_is_moderate = fabsf(a) >= kTiny && fabsf(a) <= kLarge * kLarge;
+    if (b_is_moderate && (a_is_moderate || float_bits(a) == 0)) {
+      const float quotient = __fmul_rn(a, inverse_b);
+      return round_to<T>(__fmaf_rn(__fmaf_rn(-b, quotient, a), inverse_b, quotient));
+    }
 #endif
-  return divide(a, F(b));
+    return round_to<T>(divide(a, F(b)));
+  }
 }
 
 /// min, max and clamp that pass NaN on, as ATen's do (std::min and fminf do not).

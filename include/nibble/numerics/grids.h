@@ -15,13 +15,14 @@
 ///
 /// A grid is a value type with
 ///   static G choose(float lowest, float highest)   parameters of a group from its extremes
-///   F unclamped_code(F x)                          the integer before clamping
-///   F dequantize(F code)                           the value of a code, exact in D
-///   F gradient(F g, M in_range)                    straight-through gradient, exact in D
+///   C unclamped_code(F x)                          the integer before clamping
+///   C dequantize(C code)                           the value of a code, exact in D
+///   C gradient(F g, M in_range)                    straight-through gradient, exact in D
 ///   kMinCode, kMaxCode                             inclusive
-/// F is float and M bool, or a SIMD register of floats and its mask with the same free functions
-/// (add, multiply, round_to<T>, within, ...), found by argument-dependent lookup: a vector kernel
-/// evaluates these very lines.
+/// F and C are float and M bool, or a SIMD register of floats and its mask with the same free
+/// functions (add, multiply, round_to<T>, within, ...), found by argument-dependent lookup: a
+/// vector kernel evaluates these very lines. F and C differ where a lane type keeps what was
+/// rounded in fewer bits (kernels/cuda/device/bfloat16x2.cuh).
 /// NaN in a group makes its scale NaN and every value of the group NaN; an infinity does the same
 /// through 0 * inf. Nothing traps.
 namespace nibble::numerics {
@@ -35,11 +36,12 @@ struct QuantizedValue {
 
 template <class Grid, class F>
 NIBBLE_HD auto quantize(const Grid& grid, F x) {
-  const F low(Grid::kMinCode), high(Grid::kMaxCode);
-  const F code = grid.unclamped_code(x);
+  const auto code = grid.unclamped_code(x);
+  using Code = std::remove_cv_t<decltype(code)>;
+  const Code low(Grid::kMinCode), high(Grid::kMaxCode);
   const auto in_range = within(code, low, high);
-  return QuantizedValue<F, std::remove_cv_t<decltype(in_range)>>{nan_clamp(code, low, high),
-                                                                 in_range};
+  return QuantizedValue<Code, std::remove_cv_t<decltype(in_range)>>{nan_clamp(code, low, high),
+                                                                    in_range};
 }
 
 /// int4 weights of 8da4w and of symmetric 4w: code * scale, codes -8..7, one scale a group.
@@ -48,33 +50,34 @@ template <class D, class S>
 struct SymmetricInt4 {
   static constexpr float kMinCode = -8.0f;
   static constexpr float kMaxCode = 7.0f;
+  static constexpr float kHalfWidth = 7.5f;
   using Product = promote_t<D, S>;
 
   float scale;
   float inverse;  ///< R_S(1 / scale)
 
   NIBBLE_HD static SymmetricInt4 from_scale(float scale) {
-    return {scale, round_to<S>(divide(1.0f, scale))};
+    return {scale, round_to<S>(reciprocal(scale))};
   }
   NIBBLE_HD static SymmetricInt4 choose(float lowest, float highest) {
     const float magnitude = nan_max(-nan_min(lowest, 0.0f), nan_max(highest, 0.0f));
-    const float scale = round_to<D>(divide(magnitude, 7.5f));
+    const float scale = divide_by_bfloat16<D>(magnitude, kHalfWidth, 1.0f / kHalfWidth);
     return from_scale(round_to<S>(nan_max(scale, smallest_normal<D>())));
   }
   template <class F>
-  NIBBLE_HD F unclamped_code(F w) const {
-    // Adding the zero point, 0, turns -0 into +0.
-    return add(round_half_even(round_to<Product>(multiply(w, F(inverse)))), F(0.0f));
+  NIBBLE_HD auto unclamped_code(F w) const {
+    return round_to_integer(round_to<Product>(multiply(w, F(inverse))));
   }
   template <class F>
   NIBBLE_HD F dequantize(F code) const {
     static_assert(!std::is_integral_v<F>, "codes are floats here");
-    return round_to<D>(round_to<Product>(multiply(code, F(scale))));
+    return convert<Product, D>(round_to<Product>(multiply(code, F(scale))));
   }
   template <class F, class M>
-  NIBBLE_HD F gradient(F g, M in_range) const {
-    const F scaled = round_to<D>(round_to<Product>(multiply(g, F(scale))));
-    return round_to<D>(round_to<Product>(multiply(select(in_range, scaled, F(0.0f)), F(inverse))));
+  NIBBLE_HD auto gradient(F g, M in_range) const {
+    const auto scaled = convert<Product, D>(round_to<Product>(multiply(g, F(scale))));
+    const auto passed = select(in_range, scaled, decltype(scaled)(0.0f));
+    return convert<Product, D>(round_to<Product>(multiply(passed, F(inverse))));
   }
   NIBBLE_HD float zero() const { return 0.0f; }
 };
@@ -88,38 +91,42 @@ struct AffineInt4 {
   static constexpr float kMinCode = 0.0f;
   static constexpr float kMaxCode = 15.0f;
   static constexpr float kMidCode = 8.0f;
+  static constexpr float kSteps = 15.0f;
   using Product = promote_t<D, BFloat16>;
 
   float scale;
   float zero_point;
-  float low;  ///< bf16(zero - bf16(8 scale)): what code 0 stands for when quantizing
+  float low;      ///< bf16(zero - bf16(8 scale)): what code 0 stands for when quantizing
+  float inverse;  ///< 1 / scale in float
 
   NIBBLE_HD static AffineInt4 from_parameters(float scale, float zero_point) {
     const float half_width = round_to<BFloat16>(multiply(scale, kMidCode));
-    return {scale, zero_point, round_to<BFloat16>(subtract(zero_point, half_width))};
+    return {scale, zero_point, round_to<BFloat16>(subtract(zero_point, half_width)),
+            reciprocal(scale)};
   }
   NIBBLE_HD static AffineInt4 choose(float lowest, float highest) {
-    const float step = round_to<D>(divide(round_to<D>(subtract(highest, lowest)), 15.0f));
+    const float range = round_to<D>(subtract(highest, lowest));
+    const float step = divide_by_bfloat16<D>(range, kSteps, 1.0f / kSteps);
     const float scale = nan_max(step, round_to<D>(1e-6f));
     const float middle = round_to<D>(add(lowest, round_to<D>(multiply(scale, kMidCode))));
     return from_parameters(round_to<BFloat16>(scale), round_to<BFloat16>(middle));
   }
   template <class F>
-  NIBBLE_HD F unclamped_code(F w) const {
+  NIBBLE_HD auto unclamped_code(F w) const {
     const F offset = round_to<Product>(subtract(w, F(low)));
-    return round_half_even(round_to<Product>(divide_by_bfloat16(offset, scale)));
+    return round_to_integer(divide_by_bfloat16<Product>(offset, scale, inverse));
   }
   template <class F>
   NIBBLE_HD F dequantize(F code) const {
     static_assert(!std::is_integral_v<F>, "codes are floats here");
     const F scaled = round_to<Product>(multiply(subtract(code, F(kMidCode)), F(scale)));
-    return round_to<D>(round_to<Product>(add(scaled, F(zero_point))));
+    return convert<Product, D>(round_to<Product>(add(scaled, F(zero_point))));
   }
   template <class F, class M>
   NIBBLE_HD F gradient(F g, M in_range) const {
-    const F scaled = round_to<D>(round_to<Product>(multiply(g, F(scale))));
-    return round_to<D>(
-        round_to<Product>(divide_by_bfloat16(select(in_range, scaled, F(0.0f)), scale)));
+    const F scaled = convert<Product, D>(round_to<Product>(multiply(g, F(scale))));
+    const F passed = select(in_range, scaled, F(0.0f));
+    return convert<Product, D>(divide_by_bfloat16<Product>(passed, scale, inverse));
   }
   NIBBLE_HD float zero() const { return zero_point; }
 };
@@ -132,6 +139,7 @@ template <class D>
 struct AsymmetricInt8 {
   static constexpr float kMinCode = -128.0f;
   static constexpr float kMaxCode = 127.0f;
+  static constexpr float kSteps = 255.0f;
   static constexpr float kSmallestScale = 1.1920928955078125e-07f;  // 2^-23
 
   float scale;
@@ -139,20 +147,22 @@ struct AsymmetricInt8 {
   float zero_point;
 
   NIBBLE_HD static AsymmetricInt8 from_parameters(float scale, float zero_point) {
-    return {scale, divide(1.0f, scale), zero_point};
+    return {scale, reciprocal(scale), zero_point};
   }
   NIBBLE_HD static AsymmetricInt8 choose(float lowest, float highest) {
     const float low = nan_min(lowest, 0.0f);
     const float high = nan_max(highest, 0.0f);
-    const float step = round_to<D>(divide(round_to<D>(subtract(high, low)), 255.0f));
+    const float range = round_to<D>(subtract(high, low));
+    const float step = divide_by_bfloat16<D>(range, kSteps, 1.0f / kSteps);
     const float scale = nan_max(step, kSmallestScale);
-    const float below = round_half_even(round_to<D>(divide(low, scale)));
+    const float below = round_to_integer(round_to<D>(divide(low, scale)));
     return from_parameters(scale,
                            nan_clamp(round_to<D>(subtract(kMinCode, below)), kMinCode, kMaxCode));
   }
   template <class F>
-  NIBBLE_HD F unclamped_code(F x) const {
-    return add(round_half_even(multiply(x, F(inverse))), F(zero_point));
+  NIBBLE_HD auto unclamped_code(F x) const {
+    const auto steps = round_to_integer(multiply(x, F(inverse)));
+    return add(steps, decltype(steps)(zero_point));
   }
   template <class F>
   NIBBLE_HD F dequantize(F code) const {
@@ -160,9 +170,10 @@ struct AsymmetricInt8 {
     return round_to<D>(multiply(round_to<D>(subtract(code, F(zero_point))), F(scale)));
   }
   template <class F, class M>
-  NIBBLE_HD F gradient(F g, M in_range) const {
-    const F scaled = round_to<D>(multiply(g, F(scale)));
-    return round_to<D>(multiply(select(in_range, scaled, F(0.0f)), F(inverse)));
+  NIBBLE_HD auto gradient(F g, M in_range) const {
+    const auto scaled = round_to<D>(multiply(g, F(scale)));
+    const auto passed = select(in_range, scaled, decltype(scaled)(0.0f));
+    return round_to<D>(multiply(passed, F(inverse)));
   }
   NIBBLE_HD float zero() const { return zero_point; }
 };
