@@ -1,19 +1,27 @@
 #include <nibble/kernels/fake_quant_cuda.h>
 
 #include "../grid_dispatch.h"
+#include "device/chunk.cuh"
 #include "device/extremes.cuh"
-#include "device/octet.cuh"
+#include "device/lane_masks.cuh"
 #include "launch.h"
 
 namespace nibble::kernels {
 namespace cuda {
 namespace {
 
+constexpr int kSharedBlock = 256;    ///< threads of a block that holds several groups
+constexpr int kLargestBlock = 1024;  ///< threads of a block that is one group
+// Octets that a thread keeps in registers, the fastest found on an H200: two make the most threads
+// for the groups of weights, four leave fewer to wait for each other in the rows of activations.
+constexpr int kFewOctets = 2;
+constexpr int kManyOctets = 4;
+
 /// Groups in registers: `threads` of them share a group, `kOctets` octets each. Up to a warp,
 /// `threads` is a power of two and a block holds several groups; above, a group is a block.
 /// Everything is a multiple of 8 long and aligned (see can_use_octets).
 template <class D, class S, class Grid, int kOctets>
-__global__ void __launch_bounds__(kOctets <= 2 ? 512 : 1024)
+__global__ void __launch_bounds__(kOctets == kFewOctets ? kSharedBlock : kLargestBlock)
     fake_quantize_octets_kernel(FakeQuantParams p, uint32_t groups, uint32_t groups_per_row,
                                 uint32_t threads) {
   const bool block_per_group = threads > kWarp;
@@ -28,22 +36,21 @@ __global__ void __launch_bounds__(kOctets <= 2 ? 512 : 1024)
   const int64_t skipped = padding == 0 ? 0 : group / groups_per_row * padding;
   const D* input = static_cast<const D*>(p.input) + first + skipped;
 
-  Octet values[kOctets];
+  using Storage = typename Lanes<D, S>::Storage;
+  using Math = typename Lanes<D, S>::Math;
+  Octet<Storage> values[kOctets];
+  int count = 0;
 #pragma unroll
   for (int j = 0; j < kOctets; ++j) {
     const uint32_t octet = lane + j * threads;
-    if (octet < octets) load(input + octet * kOctet, values[j]);
+    if (octet >= octets) break;
+    load(input + octet * kOctet, values[j]);
+    count = j + 1;
   }
-  Extremes extremes;
-#pragma unroll
-  for (int j = 0; j < kOctets; ++j) {
-    if (lane + j * threads < octets) {
-      for (const float value : values[j].values) extremes.add(value);
-    }
-  }
+  auto extremes = extremes_of(values, count);
   extremes =
       block_per_group ? reduce_block(extremes) : reduce_lanes(extremes, static_cast<int>(threads));
-  const Grid grid = Grid::choose(extremes.lowest, extremes.highest);
+  const Grid grid = Grid::choose(extremes.lowest(), extremes.highest());
   if (lane == 0 && group < groups) {
     if (p.scales != nullptr) static_cast<S*>(p.scales)[group] = S(grid.scale);
     if (p.zeros != nullptr) static_cast<S*>(p.zeros)[group] = S(grid.zero());
@@ -54,18 +61,18 @@ __global__ void __launch_bounds__(kOctets <= 2 ? 512 : 1024)
     const uint32_t octet = lane + j * threads;
     if (octet >= octets) break;
     const int64_t at = first + octet * kOctet;
-    Octet codes;
-    uint32_t bits = 0;
+    Octet<Storage> codes;
+    MaskWriter<Storage> in_range;
 #pragma unroll
-    for (int i = 0; i < kOctet; ++i) {
-      const auto quantized = numerics::quantize(grid, values[j].values[i]);
-      codes.values[i] = quantized.code;
-      bits |= static_cast<uint32_t>(quantized.in_range) << i;
-      values[j].values[i] = grid.dequantize(quantized.code);
+    for (int i = 0; i < Octet<Storage>::kSize; ++i) {
+      const auto quantized = numerics::quantize(grid, Math(values[j].lanes[i]));
+      codes.lanes[i] = quantized.code;
+      in_range.set(i, quantized.in_range);
+      values[j].lanes[i] = grid.dequantize(quantized.code);
     }
     if (p.output != nullptr) store(values[j], p.output_dtype, p.output, at);
     if (p.codes != nullptr) store(codes, p.codes + at);
-    if (p.in_range != nullptr) p.in_range[at / 8] = static_cast<uint8_t>(bits);
+    if (p.in_range != nullptr) p.in_range[at / 8] = in_range.byte();
   }
 }
 
@@ -78,7 +85,7 @@ template <class D, class S, class Grid>
 __global__ void __launch_bounds__(kThreadsAnyShape)
     fake_quantize_any_shape_kernel(FakeQuantParams p, uint32_t blocks_per_row) {
   constexpr int kWarps = kThreadsAnyShape / kWarp;
-  __shared__ float lowest[kWarps], highest[kWarps];
+  __shared__ FloatExtremes of_warp[kWarps];
   __shared__ Grid grids[kGroupsPerBlock];
   const int64_t size = p.matrix.group_size;
   const int64_t groups_per_row = p.matrix.cols / size;
@@ -93,24 +100,19 @@ __global__ void __launch_bounds__(kThreadsAnyShape)
   const int thread = static_cast<int>(threadIdx.x);
   const int group = thread / kWarp / warps_per_group;
   const int part = thread - group * warps_per_group * kWarp;
-  Extremes extremes;
+  FloatExtremes extremes = FloatExtremes::of_nothing();
   if (group < groups) {
     for (int64_t i = part; i < size; i += warps_per_group * kWarp) {
       extremes.add(static_cast<float>(input[group * size + i]));
     }
   }
   extremes = reduce_lanes(extremes, kWarp);
-  if (thread % kWarp == 0) {
-    lowest[thread / kWarp] = extremes.lowest;
-    highest[thread / kWarp] = extremes.highest;
-  }
+  if (thread % kWarp == 0) of_warp[thread / kWarp] = extremes;
   __syncthreads();
   if (thread < groups) {
-    Extremes whole;
-    for (int i = 0; i < warps_per_group; ++i) {
-      whole.add({lowest[thread * warps_per_group + i], highest[thread * warps_per_group + i]});
-    }
-    const Grid grid = Grid::choose(whole.lowest, whole.highest);
+    FloatExtremes whole = FloatExtremes::of_nothing();
+    for (int i = 0; i < warps_per_group; ++i) whole.merge(of_warp[thread * warps_per_group + i]);
+    const Grid grid = Grid::choose(whole.lowest(), whole.highest());
     const int64_t index = row * groups_per_row + first_group + thread;
     if (p.scales != nullptr) static_cast<S*>(p.scales)[index] = S(grid.scale);
     if (p.zeros != nullptr) static_cast<S*>(p.zeros)[index] = S(grid.zero());
@@ -142,12 +144,9 @@ __global__ void __launch_bounds__(kThreadsAnyShape)
   }
 }
 
-constexpr int64_t kLargestBlock = 1024;
-constexpr int64_t kMostOctets = 4;  ///< a thread keeps in registers
-
 bool can_use_octets(const FakeQuantParams& p) {
   const auto& m = p.matrix;
-  return m.group_size % kOctet == 0 && m.group_size <= kLargestBlock * kMostOctets * kOctet &&
+  return m.group_size % kOctet == 0 && m.group_size <= kLargestBlock * kManyOctets * kOctet &&
          is_aligned(p.input, 16) && p.input_row_stride * bytes_of(m.dtype) % 16 == 0 &&
          is_aligned(p.output, 16) && is_aligned(p.codes, 8);
 }
@@ -177,19 +176,18 @@ int64_t threads_for(int64_t octets, int64_t octets_per_thread) {
 
 template <class D, class S, class Grid>
 void launch_octets(const FakeQuantParams& params, cudaStream_t stream) {
-  constexpr int64_t kBlock = 256;
   const auto& m = params.matrix;
   const int64_t groups_per_row = m.cols / m.group_size;
   const int64_t octets = m.group_size / kOctet;
-  const bool two_suffice = octets <= 2 * 512;
-  const int64_t threads = threads_for(octets, two_suffice ? 2 : kMostOctets);
-  const int64_t block = threads > kWarp ? threads : kBlock;
+  const bool few = octets <= kFewOctets * kWarp;
+  const int64_t threads = threads_for(octets, few ? kFewOctets : kManyOctets);
+  const int64_t block = threads > kWarp ? threads : kSharedBlock;
   for_each_piece(m.rows, groups_per_row * threads, [&](int64_t first, int64_t rows) {
     const FakeQuantParams p = rows_from(params, first, rows);
     const int64_t groups = rows * groups_per_row;
     const auto blocks = static_cast<unsigned>(ceil_divide(groups * threads, block));
-    const auto kernel = two_suffice ? fake_quantize_octets_kernel<D, S, Grid, 2>
-                                    : fake_quantize_octets_kernel<D, S, Grid, kMostOctets>;
+    const auto kernel = few ? fake_quantize_octets_kernel<D, S, Grid, kFewOctets>
+                            : fake_quantize_octets_kernel<D, S, Grid, kManyOctets>;
     kernel<<<blocks, static_cast<unsigned>(block), 0, stream>>>(
         p, static_cast<uint32_t>(groups), static_cast<uint32_t>(groups_per_row),
         static_cast<uint32_t>(threads));

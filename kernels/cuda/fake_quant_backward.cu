@@ -7,18 +7,18 @@ namespace nibble::kernels {
 namespace cuda {
 namespace {
 
-template <class GradOutput, class GradInput>
-struct Gradient {
+template <class D, class S, class GradOutput, class GradInput>
+struct Gradient : Lanes<D, S> {
   using Source = GradOutput;
   using Target = GradInput;
-  template <class Grid>
-  static __device__ float apply(const Grid& grid, float gradient, bool in_range) {
+  template <class Grid, class F, class M>
+  static __device__ auto apply(const Grid& grid, F gradient, M in_range) {
     return grid.gradient(gradient, in_range);
   }
 };
 
 template <class D>
-struct Dequantize {
+struct Dequantize : Lanes<float, float> {
   using Source = int8_t;
   using Target = D;
   template <class Grid>
@@ -44,18 +44,21 @@ MapParams<Source> rows_from(MapParams<Source> p, int64_t first, int64_t rows) {
 template <class S, class Grid, class Map>
 void launch_map(const MapParams<typename Map::Source>& params, cudaStream_t stream) {
   const auto& m = params.matrix;
-  const bool in_octets =
+  constexpr int64_t kElements = MapChunk<Map>::kElements;
+  const bool in_chunks =
       m.group_size % kOctet == 0 && is_aligned(params.source, 16) && is_aligned(params.target, 16);
-  const int64_t bytes_per_row = mask_row_bytes(m.cols);
-  for_each_piece(m.rows, bytes_per_row, [&](int64_t first, int64_t rows) {
+  const int64_t units_per_row = in_chunks ? m.cols / kElements : mask_row_bytes(m.cols);
+  for_each_piece(m.rows, units_per_row, [&](int64_t first, int64_t rows) {
     const auto p = rows_from<Map>(params, first, rows);
-    const int64_t bytes = rows * bytes_per_row;
-    if (in_octets) {
-      const auto blocks = static_cast<unsigned>(ceil_divide(bytes, kMapThreads * kMapOctets));
-      map_octets_kernel<S, Grid, Map><<<blocks, kMapThreads, 0, stream>>>(
-          p, static_cast<uint32_t>(bytes), static_cast<uint32_t>(m.group_size / kOctet));
+    const int64_t units = rows * units_per_row;
+    if (in_chunks) {
+      const auto blocks =
+          static_cast<unsigned>(ceil_divide(units * kElements, kMapThreads * kMapElements));
+      map_chunks_kernel<S, Grid, Map><<<blocks, kMapThreads, 0, stream>>>(
+          p, static_cast<uint32_t>(units),
+          Divider(static_cast<uint32_t>(m.group_size / kElements)));
     } else {
-      const auto blocks = static_cast<unsigned>(ceil_divide(bytes, kMapThreads));
+      const auto blocks = static_cast<unsigned>(ceil_divide(units, kMapThreads));
       map_any_shape_kernel<S, Grid, Map><<<blocks, kMapThreads, 0, stream>>>(p);
     }
     check_launch("fake_quantize_backward or dequantize");
@@ -69,9 +72,11 @@ void fake_quantize_backward_cuda(const FakeQuantBackwardParams& p, CUstream_st* 
   dispatch_grid(p.matrix, [&](auto element, auto scale, auto grid) {
     dispatch_gradients(p, element, [&](auto output, auto input) {
       using GradOutput = typename decltype(output)::type;
-      using Map = cuda::Gradient<GradOutput, typename decltype(input)::type>;
+      using S = typename decltype(scale)::type;
+      using Map = cuda::Gradient<typename decltype(element)::type, S, GradOutput,
+                                 typename decltype(input)::type>;
       using Params = cuda::MapParams<GradOutput>;
-      cuda::launch_map<typename decltype(scale)::type, typename decltype(grid)::type, Map>(
+      cuda::launch_map<S, typename decltype(grid)::type, Map>(
           Params{p.matrix, static_cast<const GradOutput*>(p.grad_output), p.scales, nullptr,
                  p.in_range, p.grad_input},
           stream);
