@@ -96,15 +96,13 @@ double measure_copy_rate() {
 }
 
 /// N(0, 1) values: quantization must not meet a matrix of zeros, whose bits cost no power.
-std::vector<char> normal_values(DType dtype, int64_t count) {
-  constexpr int64_t kPeriod = 1 << 20;
+std::vector<char> normal_values(DType dtype) {
+  constexpr int64_t kCount = 1 << 20;
   std::mt19937 random(7);
   std::normal_distribution<float> normal;
-  std::vector<float> values(std::min(count, kPeriod));
-  for (float& value : values) value = normal(random);
-  std::vector<char> result(count * bytes_of(dtype));
-  for (int64_t i = 0; i < count; ++i) {
-    const float value = values[i % kPeriod];
+  std::vector<char> result(kCount * bytes_of(dtype));
+  for (int64_t i = 0; i < kCount; ++i) {
+    const float value = normal(random);
     if (dtype == DType::kFloat32) {
       reinterpret_cast<float*>(result.data())[i] = value;
     } else if (dtype == DType::kBFloat16) {
@@ -116,6 +114,18 @@ std::vector<char> normal_values(DType dtype, int64_t count) {
   return result;
 }
 
+/// `values` over and over, up to `bytes`.
+void fill(void* device, int64_t bytes, const std::vector<char>& values) {
+  char* data = static_cast<char*>(device);
+  auto filled = std::min<int64_t>(bytes, static_cast<int64_t>(values.size()));
+  NIBBLE_CHECK_CUDA(cudaMemcpy(data, values.data(), filled, cudaMemcpyHostToDevice));
+  while (filled < bytes) {
+    const int64_t more = std::min(filled, bytes - filled);
+    NIBBLE_CHECK_CUDA(cudaMemcpy(data + filled, data, more, cudaMemcpyDeviceToDevice));
+    filled += more;
+  }
+}
+
 /// Everything one forward and one backward touch.
 struct BufferSet {
   BufferSet(const GroupedMatrix& m, DType output_dtype, const std::vector<char>& values)
@@ -124,8 +134,7 @@ struct BufferSet {
         scales(m.rows * (m.cols / m.group_size) * bytes_of(m.scale_dtype)),
         zeros(m.rows * (m.cols / m.group_size) * bytes_of(m.scale_dtype)),
         in_range(m.rows * kernels::mask_row_bytes(m.cols)) {
-    NIBBLE_CHECK_CUDA(
-        cudaMemcpy(input.data(), values.data(), values.size(), cudaMemcpyHostToDevice));
+    fill(input.data(), m.rows * m.cols * bytes_of(m.dtype), values);
   }
   DeviceBuffer input, output, scales, zeros, in_range;
 };
@@ -135,7 +144,7 @@ class Bench {
   explicit Bench(double copy_rate) : copy_rate_(copy_rate) {}
 
   void run(const std::string& name, const GroupedMatrix& m, DType output_dtype, double target) {
-    const auto values = normal_values(m.dtype, m.rows * m.cols);
+    const auto values = normal_values(m.dtype);
     const double elements = static_cast<double>(m.rows * m.cols);
     const double mask = elements / 8;
     const double parameters =
@@ -144,18 +153,26 @@ class Bench {
     const double forward_bytes =
         elements * static_cast<double>(bytes_of(m.dtype) + bytes_of(output_dtype)) + mask +
         parameters + zeros;
-    const double backward_bytes =
-        2 * elements * static_cast<double>(bytes_of(m.dtype)) + mask + parameters;
 
     std::vector<std::unique_ptr<BufferSet>> sets;
     const auto count = std::max<int64_t>(2, kRotatedBytes / static_cast<int64_t>(forward_bytes));
     for (int64_t i = 0; i < count; ++i) {
       sets.push_back(std::make_unique<BufferSet>(m, output_dtype, values));
     }
-    add(name + " forward", m, output_dtype, forward_bytes, target, static_cast<int>(count),
+    add(name + " forward", m, m.dtype, output_dtype, forward_bytes, target, static_cast<int>(count),
         [&](int i) { forward(m, output_dtype, *sets[i]); });
-    add(name + " backward", m, m.dtype, backward_bytes, target, static_cast<int>(count),
-        [&](int i) { backward(m, *sets[i]); });
+    const auto run_backward = [&](DType grad_output, DType grad_input) {
+      const double bytes =
+          elements * static_cast<double>(bytes_of(grad_output) + bytes_of(grad_input)) + mask +
+          parameters;
+      add(name + " backward", m, grad_output, grad_input, bytes, target, static_cast<int>(count),
+          [&](int i) { backward(m, grad_output, grad_input, *sets[i]); });
+    };
+    run_backward(m.dtype, m.dtype);
+    if (m.dtype != output_dtype) {  // a master weight: the gradient comes in the narrow dtype
+      run_backward(output_dtype, m.dtype);
+      run_backward(output_dtype, output_dtype);
+    }
   }
 
   std::vector<BenchRow> rows;
@@ -173,20 +190,22 @@ class Bench {
     p.in_range = static_cast<uint8_t*>(set.in_range.data());
     kernels::fake_quantize_cuda(p, nullptr);
   }
-  static void backward(const GroupedMatrix& m, const BufferSet& set) {
+  static void backward(const GroupedMatrix& m, DType grad_output, DType grad_input,
+                       const BufferSet& set) {
     kernels::fake_quantize_backward_cuda(
         {m, set.input.data(), set.scales.data(), static_cast<const uint8_t*>(set.in_range.data()),
-         set.output.data()},
+         set.output.data(), grad_output, grad_input},
         nullptr);
   }
 
-  void add(const std::string& name, const GroupedMatrix& m, DType output_dtype, double bytes,
+  void add(const std::string& name, const GroupedMatrix& m, DType from, DType to, double bytes,
            double target, int sets, const std::function<void(int)>& launch) {
     const double milliseconds = median_milliseconds(sets, launch);
-    std::string dtype = name_of(m.dtype);
-    if (output_dtype != m.dtype) dtype += std::string("->") + name_of(output_dtype);
-    rows.push_back({name, detail::concat(m.rows, "x", m.cols, " g", m.group_size), dtype,
-                    milliseconds, bytes, copy_rate_, target});
+    std::string dtype = name_of(from);
+    if (from != to) dtype += std::string("->") + name_of(to);
+    rows.push_back({name + " s" + name_of(m.scale_dtype),
+                    detail::concat(m.rows, "x", m.cols, " g", m.group_size), dtype, milliseconds,
+                    bytes, copy_rate_, target});
   }
 
   double copy_rate_;
@@ -200,6 +219,9 @@ std::vector<BenchRow> run_benchmarks() {
     const GroupedMatrix symmetric{
         GridKind::kSymmetricInt4, DType::kBFloat16, DType::kBFloat16, 8192, 8192, group};
     bench.run("weight 8da4w", symmetric, DType::kBFloat16, kWeightTarget);
+    GroupedMatrix float_scales = symmetric;
+    float_scales.scale_dtype = DType::kFloat32;
+    bench.run("weight 8da4w", float_scales, DType::kBFloat16, kWeightTarget);
     GroupedMatrix affine = symmetric;
     affine.grid = GridKind::kAffineInt4;
     bench.run("weight 4w", affine, DType::kBFloat16, kWeightTarget);
@@ -218,10 +240,10 @@ std::vector<BenchRow> run_benchmarks() {
 }
 
 void print_table(const std::vector<BenchRow>& rows) {
-  std::printf("%-27s %-18s %-10s %9s %8s %7s %7s\n", "kernel", "shape", "dtype", "ms", "TB/s",
+  std::printf("%-32s %-18s %-10s %9s %8s %7s %7s\n", "kernel", "shape", "dtype", "ms", "TB/s",
               "% copy", "target");
   for (const BenchRow& row : rows) {
-    std::printf("%-27s %-18s %-10s %9.4f %8.3f %6.1f%% %6.0f%%%s\n", row.name.c_str(),
+    std::printf("%-32s %-18s %-10s %9.4f %8.3f %6.1f%% %6.0f%%%s\n", row.name.c_str(),
                 row.shape.c_str(), row.dtype.c_str(), row.milliseconds,
                 row.bytes / row.milliseconds * 1e-9, row.percent(), row.target_percent,
                 row.percent() < row.target_percent ? "  below" : "");
