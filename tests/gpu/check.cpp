@@ -5,19 +5,16 @@
 #include <string>
 
 #include "golden/golden_check.h"
-#include "gpu/bench.h"
 #include "gpu/cuda_error.h"
 #include "gpu/cuda_kernels.h"
 #include "support/kernel_comparison.h"
 
-// The CUDA kernels on a real device: correctness first, table last (README.md).
+// The CUDA kernels on a real device, bit for bit (README.md).
 namespace nibble::tests {
 namespace {
 
 struct Options {
   std::string golden = "tests/golden";
-  std::string json;
-  bool bench_only = false;        ///< to compare versions whose bits are known to be right
   bool check_small_only = false;  ///< for a memory checker, under which everything is slow
 };
 
@@ -25,17 +22,12 @@ Options parse(int argc, char** argv) {
   Options options;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
-    if (argument == "--bench-only") {
-      options.bench_only = true;
-    } else if (argument == "--small") {
+    if (argument == "--small") {
       options.check_small_only = true;
     } else if (argument == "--golden" && i + 1 < argc) {
       options.golden = argv[++i];
-    } else if (argument == "--json" && i + 1 < argc) {
-      options.json = argv[++i];
     } else {
-      fail("usage: ", argv[0], " [--golden FOLDER] [--json FILE] [--small | --bench-only], got '",
-           argument, "'");
+      fail("usage: ", argv[0], " [--golden FOLDER] [--small], got '", argument, "'");
     }
   }
   return options;
@@ -95,18 +87,8 @@ int run(int argc, char** argv) {
   cudaDeviceProp device;
   NIBBLE_CHECK_CUDA(cudaGetDeviceProperties(&device, 0));
   std::printf("device: %s, sm_%d%d\n", device.name, device.major, device.minor);
-  size_t failures = 0;
-  if (!options.bench_only) failures = check_golden_vectors(options) + compare_with_cpu(options);
-  if (!options.check_small_only) {
-    const auto rows = run_benchmarks();
-    print_table(rows);
-    if (!options.json.empty()) write_json(options.json, rows);
-  }
-  if (options.bench_only) {
-    std::printf("bits not checked\n");
-  } else {
-    std::printf("%s\n", failures == 0 ? "ALL BITS EQUAL" : "BITS DIFFER");
-  }
+  const size_t failures = check_golden_vectors(options) + compare_with_cpu(options);
+  std::printf("%s\n", failures == 0 ? "ALL BITS EQUAL" : "BITS DIFFER");
   return failures == 0 ? 0 : 1;
 }
 
@@ -117,7 +99,7 @@ int main(int argc, char** argv) {
   try {
     return nibble::tests::run(argc, argv);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "bench_and_check: %s\n", error.what());
+    std::fprintf(stderr, "nibble_gpu_check: %s\n", error.what());
     return 2;
   }
 }
