@@ -1,0 +1,172 @@
+"""The benchmark programs run and their reports have their fields. No time is looked at.
+
+NIBBLE_BIN is the folder of the programs; one test case a program, chosen by name.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+MODEL = HERE.parent / "data" / "tiny_models" / "llama_tied"
+ROW = {"name", "shape", "group_size", "dtype", "median_ms", "samples"}
+
+
+class SmokeTestCase(unittest.TestCase):
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory(prefix="nibble.")
+        self.addCleanup(temporary.cleanup)
+        self.folder = Path(temporary.name)
+
+    def run_command(self, *command):
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+
+    def report(self, *command):
+        """Runs a program that writes a report; its JSON."""
+        path = self.folder / "report.json"
+        done = self.run_command(*command, "--json", path)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(path.read_text())
+
+    def check_rows(self, report, count, *fields):
+        self.assertEqual(len(report["rows"]), count)
+        for row in report["rows"]:
+            self.assertLessEqual(ROW | set(fields), row.keys())
+            self.assertGreater(row["median_ms"], 0)
+
+    def write_report(self, name, **times):
+        """A report with a row for each name; a time is milliseconds or (milliseconds, ratio)."""
+        rows = []
+        for row_name, time in times.items():
+            row = {"name": row_name, "shape": "2x2", "group_size": 2, "dtype": "float32"}
+            if isinstance(time, tuple):
+                row |= {"baseline": "other", "ratio": time[1]}
+                time = time[0]
+            rows.append(row | {"median_ms": time})
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"rows": rows}))
+        return path
+
+
+class BenchFakeQuant(SmokeTestCase):
+    def program(self, *arguments):
+        return self.report(Path(os.environ["NIBBLE_BIN"]) / "bench_fake_quant", "--threads", 2,
+                           "--samples", 2, "--rotate-mib", 1, "--copy-mib", 1, *arguments)
+
+    def test_rows(self):
+        report = self.program("--weight", "24x96", "--activation", "7x40", "--group-size", 32,
+                              "--group-size", 64)
+        # Two schemes: float32, bfloat16 and mixed forwards, backwards of the first two. 64 does not
+        # divide 96. Activations: two dtypes.
+        self.check_rows(report, 2 * 5 + 2 * 2, "bytes", "bytes_per_second", "copy_rate",
+                        "fraction_of_copy_rate")
+        sizes = {(row["name"], row["dtype"]): row["bytes"] for row in report["rows"]}
+        values = 24 * 96
+        self.assertEqual(sizes["weight 8da4w forward", "float32->bfloat16"],
+                         values * (4 + 2) + values // 8 + values // 32 * 2)
+        self.assertEqual(sizes["weight 4w forward", "bfloat16"],
+                         values * (2 + 2) + values // 8 + 2 * (values // 32 * 2))
+        self.assertEqual(sizes["activation 8da4w backward", "float32"],
+                         7 * 40 * (4 + 4) + 7 * 5 + 7 * 4)
+
+    def test_refuses_a_shape(self):
+        done = self.run_command(Path(os.environ["NIBBLE_BIN"]) / "bench_fake_quant", "--weight",
+                                "24by96", "--json", self.folder / "report.json")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("24by96", done.stderr)
+
+
+class BenchLinear(SmokeTestCase):
+    def test_rows(self):
+        report = self.report(Path(os.environ["NIBBLE_BIN"]) / "bench_linear", "--tokens", 4,
+                             "--shape", "8x16", "--group-size", 8, "--samples", 2, "--warmup", 0)
+        self.check_rows(report, 2 * 3)
+        self.assertEqual([row["name"] for row in report["rows"] if "ratio" in row],
+                         ["linear 8da4w", "linear 4w"] * 2)
+
+
+class BenchTrainingStep(SmokeTestCase):
+    def program(self, *arguments):
+        return self.report(Path(os.environ["NIBBLE_BIN"]) / "bench_training_step", "--model", MODEL,
+                           "--tokens", 8, "--group-size", 8, "--steps", 2, "--warmup", 1,
+                           *arguments)
+
+    def test_one_scheme(self):
+        report = self.program("--scheme", "4w", "--dtype", "bfloat16", "--rows", 2)
+        self.check_rows(report, 1, "tokens_per_second", "peak_memory_bytes")
+        self.assertEqual(report["rows"][0]["shape"], "2x8")
+
+    def test_compare(self):
+        report = self.program("--scheme", "8da4w", "--compare")
+        self.check_rows(report, 2, "tokens_per_second", "peak_memory_bytes")
+        self.assertEqual([row["name"] for row in report["rows"]],
+                         ["training step none", "training step 8da4w"])
+        self.assertEqual(report["rows"][1]["baseline"], "training step none")
+
+    def test_random_weights(self):
+        report = self.program("--random-weights")
+        self.check_rows(report, 1)
+
+
+class Peers(SmokeTestCase):
+    """Measures where the packages are there, says why not elsewhere."""
+
+    def peer(self, *arguments):
+        return self.report(sys.executable, HERE / "peers.py", *arguments)
+
+    def check(self, report, count, *fields):
+        if report.get("skipped"):
+            self.assertEqual(report["rows"], [])
+        else:
+            self.check_rows(report, count, *fields)
+
+    def test_fake_quant(self):
+        row = {"shape": "4x64", "group_size": 32, "dtype": "float32->bfloat16"}
+        rows = [row | {"name": "weight 8da4w forward"}, row | {"name": "weight 4w forward"},
+                row | {"name": "activation 8da4w backward", "dtype": "float32"}]
+        of = self.folder / "of.json"
+        of.write_text(json.dumps({"rotated_bytes": 4096, "rows": rows}))
+        self.check(self.peer("fake-quant", "--rows-of", of, "--samples", 1, "--calls", 1), 3)
+
+    def test_training_step(self):
+        report = self.peer("training-step", "--model", MODEL, "--tokens", 8, "--scheme", "none",
+                           "8da4w", "--group-size", 8, "--steps", 1, "--warmup", 0)
+        self.check(report, 2, "tokens_per_second", "peak_memory_bytes")
+
+
+class Compare(SmokeTestCase):
+    def compare(self, *arguments):
+        return self.run_command(sys.executable, HERE / "compare.py", *arguments)
+
+    def test_requirements(self):
+        a = self.write_report("a.json", fast=10.0, slow=3.0, other=1.0)
+        b = self.write_report("b.json", fast=1.0, slow=1.0)
+        done = self.compare(a, b, "--require", "fast*=10")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("fast 2x2 g2 float32", done.stdout)
+        self.assertNotIn("other", done.stdout)
+        self.assertEqual(self.compare(a, b, "--require", "*=10").returncode, 1)
+        self.assertEqual(self.compare(a, b, "--require", "absent*=1").returncode, 1)
+
+    def test_limits(self):
+        a = self.write_report("a.json", none=1.0)
+        b = self.write_report("b.json", none=1.0, step=(1.2, 1.15))
+        self.assertEqual(self.compare(a, b, "--limit", "step *=1.2").returncode, 0)
+        self.assertEqual(self.compare(a, b, "--limit", "step *=1.1").returncode, 1)
+
+    def test_medians_of_rounds(self):
+        a = self.write_report("a.json", row=6.0)
+        for number, time in enumerate((1.0, 9.0, 2.0)):
+            self.write_report(f"rounds/{number}.json", row=time)
+        rounds = self.folder / "rounds"
+        self.assertEqual(self.compare(a, rounds, "--require", "row*=3").returncode, 0)
+        self.assertEqual(self.compare(a, rounds, "--require", "row*=3.1").returncode, 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
