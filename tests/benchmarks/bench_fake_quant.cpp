@@ -75,15 +75,15 @@ struct Case {
     return elements() / matrix.group_size * bytes_of(matrix.scale_dtype);
   }
   bool has_zeros() const { return matrix.grid != GridKind::kSymmetricInt4; }
-  bool changes_dtype() const { return output_dtype != matrix.dtype; }
 
   // All read + all written.
   int64_t forward_bytes() const {
     return elements() * (bytes_of(matrix.dtype) + bytes_of(output_dtype)) + mask_bytes() +
            scale_bytes() * (has_zeros() ? 2 : 1);
   }
-  int64_t backward_bytes() const {
-    return 2 * elements() * bytes_of(matrix.dtype) + mask_bytes() + scale_bytes();
+  int64_t backward_bytes(DType grad_output, DType grad_input) const {
+    return elements() * (bytes_of(grad_output) + bytes_of(grad_input)) + mask_bytes() +
+           scale_bytes();
   }
 };
 
@@ -110,6 +110,11 @@ void add_weight_cases(const Arguments& arguments, std::vector<Case>& cases) {
         matrix.dtype = dtype;
         matrix.grid = GridKind::kSymmetricInt4;
         cases.push_back({"weight 8da4w", matrix, output_dtype});
+        if (dtype == DType::kBFloat16) {  // what TorchAO's quantizer defaults to
+          GroupedMatrix float_scales = matrix;
+          float_scales.scale_dtype = DType::kFloat32;
+          cases.push_back({"weight 8da4w float scales", float_scales, output_dtype});
+        }
         matrix.grid = GridKind::kAffineInt4;
         cases.push_back({"weight 4w", matrix, output_dtype});
       }
@@ -176,13 +181,16 @@ void forward(KernelDevice& device, const Case& c, const BufferSet& set) {
   device.fake_quantize(params);
 }
 
-void backward(KernelDevice& device, const Case& c, const BufferSet& set) {
+void backward(KernelDevice& device, const Case& c, DType grad_output, DType grad_input,
+              const BufferSet& set) {
   kernels::FakeQuantBackwardParams params;
   params.matrix = c.matrix;
   params.grad_output = set.input.get();
   params.scales = set.scales.get();
   params.in_range = static_cast<const uint8_t*>(set.in_range.get());
   params.grad_input = set.output.get();
+  params.grad_output_dtype = grad_output;
+  params.grad_input_dtype = grad_input;
   device.fake_quantize_backward(params);
 }
 
@@ -198,12 +206,14 @@ class Bench {
     std::vector<BufferSet> sets;
     for (int64_t i = 0; i < count; ++i) sets.emplace_back(device_, c, values);
     const auto size = static_cast<int>(count);
-    add(c, " forward", c.forward_bytes(), target,
+    add(c, " forward", c.matrix.dtype, c.output_dtype, c.forward_bytes(), target,
         median_milliseconds(size, [&](int i) { forward(device_, c, sets[i]); }));
-    if (c.changes_dtype()) return;
-    // Uses the scales and the bits that the forward left in every set.
-    add(c, " backward", c.backward_bytes(), target,
-        median_milliseconds(size, [&](int i) { backward(device_, c, sets[i]); }));
+    // Uses the scales and the bits that the forward left in every set. Under a master weight the
+    // gradient comes in the narrow dtype.
+    const DType grad_output = c.output_dtype, grad_input = c.matrix.dtype;
+    add(c, " backward", grad_output, grad_input, c.backward_bytes(grad_output, grad_input), target,
+        median_milliseconds(
+            size, [&](int i) { backward(device_, c, grad_output, grad_input, sets[i]); }));
   }
 
   const std::vector<Row>& rows() const { return rows_; }
@@ -233,14 +243,14 @@ class Bench {
     return 2.0 * static_cast<double>(bytes) / (milliseconds * 1e-3);
   }
 
-  void add(const Case& c, const std::string& direction, int64_t bytes, double target,
-           double milliseconds) {
+  void add(const Case& c, const std::string& direction, DType from, DType to, int64_t bytes,
+           double target, double milliseconds) {
     Row row;
     row.name = c.name + direction;
     row.shape = detail::concat(c.matrix.rows, "x", c.matrix.cols);
     row.group_size = c.matrix.group_size;
-    row.dtype = name_of(c.matrix.dtype);
-    if (c.changes_dtype()) row.dtype += "->" + name_of(c.output_dtype);
+    row.dtype = name_of(from);
+    if (from != to) row.dtype += "->" + name_of(to);
     row.median_ms = milliseconds;
     row.samples = arguments_.samples;
     const double rate = static_cast<double>(bytes) / (milliseconds * 1e-3);
@@ -249,7 +259,7 @@ class Bench {
                    {"copy_rate", copy_rate_},
                    {"fraction_of_copy_rate", rate / copy_rate_}};
     if (target > 0) row.details["target_fraction"] = target;
-    std::printf("%-26s %-12s g%-5lld %-18s %9.4f %8.1f %6.1f%%%s\n", row.name.c_str(),
+    std::printf("%-34s %-12s g%-5lld %-18s %9.4f %8.1f %6.1f%%%s\n", row.name.c_str(),
                 row.shape.c_str(), static_cast<long long>(row.group_size), row.dtype.c_str(),
                 milliseconds, rate * 1e-9, 100 * rate / copy_rate_,
                 rate / copy_rate_ < target ? "  below target" : "");
@@ -291,7 +301,7 @@ int bench_fake_quant(int argc, char** argv) {
   Bench bench(*device, arguments);
   std::printf("%s: copies %.1f GB/s (read + written)\n", device->description().c_str(),
               bench.copy_rate() * 1e-9);
-  std::printf("%-26s %-12s %-6s %-18s %9s %8s %7s\n", "kernel", "shape", "group", "dtype", "ms",
+  std::printf("%-34s %-12s %-6s %-18s %9s %8s %7s\n", "kernel", "shape", "group", "dtype", "ms",
               "GB/s", "of copy");
   for (const Case& c : cases) {
     const bool activation = c.matrix.grid == GridKind::kAsymmetricInt8;
