@@ -35,7 +35,9 @@ int train(int argc, char** argv) {
 
   nibble::train::Trainer trainer(recipe);
   if (trainer.run([] { return stop_requested.load(); }) == nibble::train::RunEnd::kPreempted) {
-    nibble::log::warning("stopped by SIGTERM; the same command goes on from here");
+    nibble::log::warning(recipe.checkpoint.enabled
+                             ? "stopped by SIGTERM; the same command goes on from here"
+                             : "stopped by SIGTERM; nothing is saved (checkpoint.enabled: false)");
     return kPreemptedExitCode;
   }
   nibble::train::finish(trainer);

@@ -61,7 +61,8 @@ void write_state(const fs::path& file, const RunState& state) {
   nlohmann::ordered_json json = {{"next_step", state.next_step},
                                  {"epoch", state.epoch},
                                  {"loader", state.loader},
-                                 {"identity", state.identity}};
+                                 {"identity", state.identity},
+                                 {"validation_pending", state.validation_pending}};
   if (state.lowest_val_loss.has_value()) json["lowest_val_loss"] = *state.lowest_val_loss;
   io::write_file_atomically(file, json.dump(2) + "\n");
 }
@@ -95,6 +96,11 @@ fs::path RunCheckpoints::save(const models::CausalLMImpl& model, const io::Check
   point(kLatest, name);
   if (is_lowest_val) point(kLowestVal, name);
   return target;
+}
+
+void RunCheckpoints::mark_lowest_val(const RunState& state) const {
+  const std::string name = folder_name(state);
+  if (is_checkpoint(directory_ / name)) point(kLowestVal, name);
 }
 
 void RunCheckpoints::point(const std::string& link, const std::string& folder) const {
@@ -138,6 +144,7 @@ RunState read_run_state(const fs::path& folder) {
     state.epoch = json.at("epoch").get<int64_t>();
     state.loader = json.at("loader");
     state.identity = json.at("identity");
+    state.validation_pending = json.value("validation_pending", false);
     if (json.contains("lowest_val_loss")) state.lowest_val_loss = json["lowest_val_loss"];
     return state;
   } catch (const nlohmann::json::exception& error) {

@@ -134,6 +134,7 @@ class Trainer::Impl {
   RunEnd run(const std::function<bool()>& stop_requested) {
     open_logs();
     Progress progress("training", total_steps_, state_.next_step);
+    if (state_.validation_pending) catch_up_validation(progress);
     while (state_.next_step < total_steps_) {
       const StepRecord record = train_step();
       training_log_->append(to_json(record));
@@ -232,10 +233,11 @@ class Trainer::Impl {
   void open_logs() {
     const fs::path directory = recipe_.checkpoint.checkpoint_dir;
     training_log_ = std::make_unique<MetricsLog>(directory / "training.jsonl", state_.next_step);
+    const int64_t first_validation = state_.next_step - (state_.validation_pending ? 1 : 0);
     for (const auto& [name, dataset] : validation_data_) {
       const std::string file =
           name == kDefaultValidation ? "validation.jsonl" : "validation_" + name + ".jsonl";
-      validation_logs_[name] = std::make_unique<MetricsLog>(directory / file, state_.next_step);
+      validation_logs_[name] = std::make_unique<MetricsLog>(directory / file, first_validation);
     }
   }
 
@@ -252,18 +254,24 @@ class Trainer::Impl {
     return batches;
   }
 
-  StepRecord train_step() {
-    const double start = unix_time();
+  /// Switches fake quantization for `step` and returns what its record holds beforehand.
+  StepRecord enter_step(int64_t step, int64_t epoch) {
     StepRecord record;
-    record.step = state_.next_step;
-    record.epoch = loader_->epoch();
-    record.lr = lr_->at(record.step);
+    record.step = step;
+    record.epoch = epoch;
+    record.lr = lr_->at(step);
     if (recipe_.qat.enabled) {
       schedule_.apply(*model_, record.step);
       record.activation_fake_quant = schedule_.activations_on(record.step) &&
                                      recipe_.qat.quantizer.scheme == QatScheme::k8da4w;
       record.weight_fake_quant = schedule_.weights_on(record.step);
     }
+    return record;
+  }
+
+  StepRecord train_step() {
+    const double start = unix_time();
+    StepRecord record = enter_step(state_.next_step, loader_->epoch());
     const std::vector<data::Batch> batches = next_batches();
     for (const data::Batch& batch : batches) {
       record.num_label_tokens += batch.target_count;
@@ -297,12 +305,22 @@ class Trainer::Impl {
     };
     const bool last = state_.next_step == total_steps_;
     const bool epoch_end = loader_->epoch() != record.epoch;
-    const bool save =
-        recipe_.checkpoint.enabled && (due(scheduler.ckpt_every_steps) || last || stop ||
+    const bool save_due =
+        recipe_.checkpoint.enabled && (due(scheduler.ckpt_every_steps) || last ||
                                        (epoch_end && scheduler.save_checkpoint_every_epoch));
+    const bool validation_due = due(scheduler.val_every_steps) || save_due;
+    // Who stops a run waits for it: validation is left to the resumed run, where there is one.
+    state_.validation_pending = validation_due && stop && !last;
     bool lowest = false;
-    if ((due(scheduler.val_every_steps) || save) && !stop) lowest = validate(record, progress);
-    if (save) save_checkpoint(lowest, progress);
+    if (validation_due && !state_.validation_pending) lowest = validate(record, progress);
+    if (save_due || (stop && recipe_.checkpoint.enabled)) save_checkpoint(lowest, progress);
+  }
+
+  /// The validation that a stop put off, as if it had been done then.
+  void catch_up_validation(Progress& progress) {
+    const bool lowest = validate(enter_step(state_.next_step - 1, state_.epoch), progress);
+    if (lowest) checkpoints_.mark_lowest_val(state_);
+    state_.validation_pending = false;
   }
 
   /// Returns whether the default validation loss is the lowest so far.

@@ -61,9 +61,9 @@ class ProgramTestCase(unittest.TestCase):
                 "--validation_dataset.column_mapping",
                 "{question: [instruction, input], answer: output}")
 
-    def log(self, run):
-        """The records of training.jsonl; a line that is not whole yet is left out."""
-        path = self.folder / run / "training.jsonl"
+    def log(self, run, name="training.jsonl"):
+        """The records of a log; a line that is not whole yet is left out."""
+        path = self.folder / run / name
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("\n")]
 

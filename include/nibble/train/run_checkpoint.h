@@ -21,6 +21,9 @@ struct RunState {
   /// What must be the same for the run to be the same (model, data, schedule): name -> value.
   nlohmann::json identity;
   std::optional<double> lowest_val_loss;
+  /// Validation was due after the last step, but the run was stopped: the resumed run does it
+  /// first.
+  bool validation_pending = false;
 };
 
 /// The checkpoints of one run, a folder each, named as NeMo Automodel names them:
@@ -37,6 +40,10 @@ class RunCheckpoints {
   std::filesystem::path save(const models::CausalLMImpl& model, const io::Checkpoint& source,
                              const Optimizer& optimizer, const RunState& state,
                              const std::string& config_yaml, bool is_lowest_val) const;
+
+  /// Points LOWEST_VAL to the folder of `state`, where this directory has it: for a validation that
+  /// came after the save.
+  void mark_lowest_val(const RunState& state) const;
 
   /// The folder that `restore_from` means: "LATEST" (the newest folder here), a folder name here,
   /// or a path; without it the newest where there is one. Throws Error when a named one does not

@@ -39,7 +39,8 @@ struct StepRecord {
 
 enum class RunEnd {
   kFinished,   ///< all steps are done
-  kPreempted,  ///< a stop was asked for: state saved, run the same command again to go on
+  kPreempted,  ///< a stop was asked for: where checkpoints are enabled, the state is saved and the
+               ///< same recipe goes on from there
 };
 
 /// Supervised fine-tuning of one model by one recipe, in one process: instruction or chat rows,
@@ -53,7 +54,8 @@ class Trainer {
   explicit Trainer(Recipe recipe);
   ~Trainer();
 
-  /// Trains to the last step, or until `stop_requested` (asked after each step) is true.
+  /// Trains to the last step, or until `stop_requested` (asked after each step) is true. A
+  /// validation that is due when it stops is done first by the run that goes on.
   RunEnd run(const std::function<bool()>& stop_requested = {});
 
   /// Steps of the whole run, and the one that comes next.

@@ -32,6 +32,16 @@ class RunCheckpointTest : public TrainerTestCase {
     ASSERT_EQ(trainer.run([&] { return trainer.next_step() == steps; }), RunEnd::kPreempted);
   }
 
+  /// validation.jsonl without what differs from run to run: time and memory.
+  std::vector<nlohmann::json> validation_records(const std::string& run) const {
+    std::vector<nlohmann::json> records = log(run, "validation.jsonl");
+    for (nlohmann::json& record : records) {
+      record.erase("timestamp");
+      record.erase("mem");
+    }
+    return records;
+  }
+
   void expect_same_end(const std::string& expected, const std::string& actual,
                        const std::string& folder) const {
     for (const char* key : {"loss", "grad_norm", "lr"}) {
@@ -74,6 +84,48 @@ TEST_F(RunCheckpointTest, ResumesInBFloat16AndWithFakeQuantizationAlreadyOn) {
   train_until("resumed", 2, overrides);
   train("resumed", overrides);
   expect_same_end("whole", "resumed", "epoch_0_step_5");
+}
+
+TEST_F(RunCheckpointTest, ValidationDueInTheStepOfAStopIsDoneFirstByTheResumedRun) {
+  const Overrides overrides = with_validation(
+      {"--step_scheduler.max_steps=8", "--step_scheduler.val_every_steps=2", "--qat.enabled",
+       "--qat.delay_fake_quant_steps=4", "--lr_scheduler.lr_decay_style=cosine"});
+  train("whole", overrides);
+  EXPECT_THAT(column<int64_t>("whole", "step", "validation.jsonl"), ElementsAre(1, 3, 5, 7));
+
+  train_until("resumed", 3, overrides);  // nothing is due
+  EXPECT_FALSE(read_run_state(path("resumed") / "LATEST").validation_pending);
+  train_until("resumed", 4, overrides);  // the last step without fake quantization
+  EXPECT_TRUE(read_run_state(path("resumed") / "LATEST").validation_pending);
+  EXPECT_THAT(column<int64_t>("resumed", "step", "validation.jsonl"), ElementsAre(1));
+  // Killed in the step after that: the next run validates once more, in the same place of the log.
+  EXPECT_THROW(Trainer(recipe("resumed", overrides)).run([]() -> bool { throw Error("killed"); }),
+               Error);
+  EXPECT_THAT(column<int64_t>("resumed", "step", "validation.jsonl"), ElementsAre(1, 3));
+  train_until("resumed", 6, overrides);  // the end of an epoch
+  train("resumed", overrides);
+
+  EXPECT_EQ(validation_records("resumed"), validation_records("whole"));
+  expect_same_end("whole", "resumed", "epoch_1_step_7");
+  EXPECT_EQ(read_run_state(path("resumed") / "LATEST").lowest_val_loss,
+            read_run_state(path("whole") / "LATEST").lowest_val_loss);
+}
+
+TEST_F(RunCheckpointTest, AStopInTheLastStepPutsNothingOff) {
+  const Overrides overrides = with_validation({"--step_scheduler.max_steps=3"});
+  Trainer trainer(recipe("run", overrides));
+  EXPECT_EQ(trainer.run([&] { return trainer.next_step() == 3; }), RunEnd::kFinished);
+  EXPECT_THAT(column<int64_t>("run", "step", "validation.jsonl"), ElementsAre(2));
+}
+
+TEST_F(RunCheckpointTest, ThePostponedValidationMayBeTheLowest) {
+  const Overrides overrides =
+      with_validation({"--step_scheduler.max_steps=6", "--step_scheduler.val_every_steps=2",
+                       "--step_scheduler.ckpt_every_steps=2"});
+  train_until("run", 2, overrides);
+  EXPECT_FALSE(fs::exists(path("run") / "LOWEST_VAL"));
+  train_until("run", 3, overrides);
+  EXPECT_EQ(fs::read_symlink(path("run") / "LOWEST_VAL"), "epoch_0_step_1");
 }
 
 TEST_F(RunCheckpointTest, NamesLinksAndRecipe) {
