@@ -15,6 +15,7 @@ namespace {
 
 using nn::LinearSite;
 using nn::LinearState;
+using About = PrepareError::About;
 using torch::nn::Module;
 
 std::string last_component(const std::string& path) { return path.substr(path.rfind('.') + 1); }
@@ -66,6 +67,28 @@ LayerReport report_of(const Plan& plan) {
           plan.reason};
 }
 
+/// Throws PrepareError with the remaining arguments concatenated.
+template <class... Args>
+[[noreturn]] void refuse(About about, const Args&... message) {
+  throw PrepareError(about, detail::concat(message...));
+}
+
+/// check_spec() with its errors as PrepareError.
+nn::QuantizationSpec checked_spec(const nn::QuantizationSpec& spec, int64_t in_features) {
+  try {
+    return nn::check_spec(spec, in_features);
+  } catch (const Error& error) {
+    const bool fits = spec.group_size == nn::kPerChannel ||
+                      (spec.group_size > 0 && in_features % spec.group_size == 0);
+    refuse(fits ? About::kSpec : About::kGroupSize, error.what());
+  }
+}
+
+void check_not_quantized(const nn::LinearImpl* linear, const std::string& path) {
+  if (linear == nullptr || linear->state() != LinearState::kQuantized) return;
+  refuse(About::kModel, path, " is quantized already; prepare() needs full-precision weights");
+}
+
 std::string sizes_that_fit(int64_t common_divisor) {
   std::ostringstream out;
   for (int64_t size = 16; size <= std::min<int64_t>(common_divisor, 1024); ++size) {
@@ -80,16 +103,20 @@ class PreparePlanner {
       : root_(root), spec_(spec), options_(options), weight_users_(root) {}
 
   std::vector<Plan> plan() {
-    NIBBLE_CHECK(dynamic_cast<torch::nn::LinearImpl*>(&root_) == nullptr,
-                 "the model is itself a torch::nn::Linear, which cannot be replaced from outside; "
-                 "make it a nibble::nn::Linear or put it into a parent module");
+    if (dynamic_cast<torch::nn::LinearImpl*>(&root_) != nullptr) {
+      refuse(About::kModel,
+             "the model is itself a torch::nn::Linear, which cannot be replaced from outside; "
+             "make it a nibble::nn::Linear or put it into a parent module");
+    }
     std::vector<Plan> plans;
     for (LinearSite& site : nn::find_linears(root_)) plans.push_back(plan_one(std::move(site)));
     check_rules_used(plans);
     check_divisible(plans);
     for (const Plan& plan : plans) check_replaceable(plan);
-    NIBBLE_CHECK(std::any_of(plans.begin(), plans.end(), [](const Plan& p) { return p.swap; }),
-                 "prepare() found no Linear to quantize among ", plans.size(), " in the model");
+    if (std::none_of(plans.begin(), plans.end(), [](const Plan& p) { return p.swap; })) {
+      refuse(About::kModel, "prepare() found no Linear to quantize among ", plans.size(),
+             " in the model");
+    }
     return plans;
   }
 
@@ -108,9 +135,7 @@ class PreparePlanner {
       plan.reason = "lm_head stays in full precision unless quantize_lm_head is set";
       return plan;
     }
-    const nn::LinearImpl* ours = nibble_linear(plan.site);
-    NIBBLE_CHECK(ours == nullptr || ours->state() != LinearState::kQuantized, plan.site.path,
-                 " is quantized already; prepare() needs full-precision weights");
+    check_not_quantized(nibble_linear(plan.site), plan.site.path);
     const std::string partner = weight_users_.tied_to(plan.site.weight());
     if (!partner.empty() && options_.tied_weight == TiedWeight::kKeep) {
       plan.reason = "its weight is tied to a " + partner;
@@ -126,7 +151,7 @@ class PreparePlanner {
     }
     common_divisor_ = std::gcd(common_divisor_, plan.site.in_features());
     plan.swap = true;
-    plan.reason = nn::to_string(nn::check_spec(spec_, plan.site.in_features()));
+    plan.reason = nn::to_string(checked_spec(spec_, plan.site.in_features()));
     return plan;
   }
 
@@ -135,31 +160,35 @@ class PreparePlanner {
       const bool used = std::any_of(plans.begin(), plans.end(), [&](const Plan& plan) {
         return matches(rule, plan.site.path);
       });
-      NIBBLE_CHECK(used, "modules_to_not_convert names '", rule,
-                   "', but no Linear of the model has that path or last name");
+      if (used) continue;
+      refuse(About::kModulesToNotConvert, "modules_to_not_convert names '", rule,
+             "', but no Linear of the model has that path or last name");
     }
   }
 
   void check_divisible(const std::vector<Plan>& plans) const {
-    NIBBLE_CHECK(unfit_.empty() || options_.allow_unquantized_layers, "group size ",
-                 spec_.group_size, " does not divide in_features of ", unfit_.size(), " of ",
-                 plans.size(), " Linears (first: ", unfit_.front(),
-                 "). Group sizes that fit all of them: ", sizes_that_fit(common_divisor_),
-                 ". To leave such layers in full precision, set allow_unquantized_layers or list "
-                 "them in modules_to_not_convert");
+    if (unfit_.empty() || options_.allow_unquantized_layers) return;
+    refuse(About::kGroupSize, "group size ", spec_.group_size, " does not divide in_features of ",
+           unfit_.size(), " of ", plans.size(), " Linears (first: ", unfit_.front(),
+           "). Group sizes that fit all of them: ", sizes_that_fit(common_divisor_),
+           ". To leave such layers in full precision, set allow_unquantized_layers or list them in "
+           "modules_to_not_convert");
   }
 
   static void check_replaceable(const Plan& plan) {
     if (!plan.swap || plan.site.kind == LinearSite::Kind::kNibble) return;
-    NIBBLE_CHECK(
-        plan.site.kind != LinearSite::Kind::kSubclass, plan.site.path,
-        " is a class derived from torch::nn::Linear (", plan.site.module->name(),
-        "); replacing it would drop its own code. Derive it from nibble::nn::LinearImpl, or "
-        "list it in modules_to_not_convert");
-    NIBBLE_CHECK(!plan.site.has_hidden_owner(), plan.site.path,
-                 " is a torch::nn::Linear that something outside the module registry holds too, "
-                 "most likely a member of that type, which would go on calling the unquantized "
-                 "module. Declare the member as nibble::nn::Linear");
+    if (plan.site.kind == LinearSite::Kind::kSubclass) {
+      refuse(About::kModel, plan.site.path, " is a class derived from torch::nn::Linear (",
+             plan.site.module->name(),
+             "); replacing it would drop its own code. Derive it from nibble::nn::LinearImpl, or "
+             "list it in modules_to_not_convert");
+    }
+    if (plan.site.has_hidden_owner()) {
+      refuse(About::kModel, plan.site.path,
+             " is a torch::nn::Linear that something outside the module registry holds too, most "
+             "likely a member of that type, which would go on calling the unquantized module. "
+             "Declare the member as nibble::nn::Linear");
+    }
   }
 
   Module& root_;
@@ -187,7 +216,8 @@ void apply(Plan& plan, const nn::QuantizationSpec& spec) {
 
 QuantizationReport QATQuantizer::prepare(Module& model) const {
   if (auto* root = dynamic_cast<nn::LinearImpl*>(&model)) {
-    root->prepare(spec_);
+    check_not_quantized(root, "the model");
+    root->prepare(checked_spec(spec_, root->options.in_features()));
     return {{{"", root->options.in_features(), root->options.out_features(), true,
               nn::to_string(*root->spec())}}};
   }

@@ -52,6 +52,21 @@ void check_end(const Recipe& recipe) {
                recipe.describe_key("convert.output_dir"), ": ", *output, " is not empty");
 }
 
+/// The key that an error of prepare() is about.
+const char* key_of(PrepareError::About about) {
+  switch (about) {
+    case PrepareError::About::kGroupSize:
+      return "qat.quantizer.groupsize";
+    case PrepareError::About::kModulesToNotConvert:
+      return "qat.modules_to_not_convert";
+    case PrepareError::About::kSpec:
+      return "qat.quantizer._target_";
+    case PrepareError::About::kModel:
+      break;
+  }
+  return "qat.enabled";
+}
+
 /// What a resumed run must have in common with the run that wrote the checkpoint.
 nlohmann::json identity_of(const Recipe& recipe, const models::CausalLMImpl& model) {
   nlohmann::json identity;
@@ -208,12 +223,8 @@ class Trainer::Impl {
     if (!recipe_.qat.enabled) return;
     try {
       report_ = make_quantizer(recipe_.qat).prepare(*model_);
-    } catch (const Error& error) {
-      const std::string message = error.what();
-      const bool names_a_rule = message.starts_with("modules_to_not_convert");
-      fail(recipe_.describe_key(names_a_rule ? "qat.modules_to_not_convert"
-                                             : "qat.quantizer.groupsize"),
-           ": ", message);
+    } catch (const PrepareError& error) {
+      fail(recipe_.describe_key(key_of(error.about())), ": ", error.what());
     }
     log::info(report_->to_string());
   }

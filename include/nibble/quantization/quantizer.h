@@ -1,5 +1,6 @@
 #pragma once
 
+#include <nibble/core/error.h>
 #include <nibble/nn/quantization_spec.h>
 #include <nibble/quantization/report.h>
 
@@ -31,6 +32,23 @@ struct SwapOptions {
   TiedWeight tied_weight = TiedWeight::kKeep;
 };
 
+/// The Error of prepare(), with the choice that has to change.
+class PrepareError : public Error {
+ public:
+  enum class About {
+    kSpec,                 ///< scheme, grid or scale dtype that do not go together
+    kGroupSize,            ///< QuantizationSpec::group_size
+    kModulesToNotConvert,  ///< SwapOptions::modules_to_not_convert
+    kModel,                ///< the model itself: nothing to quantize, or nothing that can be swapped
+  };
+
+  PrepareError(About about, const std::string& message) : Error(message), about_(about) {}
+  About about() const { return about_; }
+
+ private:
+  About about_;
+};
+
 /// Swaps the Linears of any module tree for fake-quantized ones, and those for real int4.
 ///
 /// Members of type nibble::nn::Linear switch in place. Plain torch::nn::Linear children are
@@ -42,7 +60,7 @@ class QATQuantizer {
  public:
   virtual ~QATQuantizer() = default;
 
-  /// Full precision -> fake-quantized.
+  /// Full precision -> fake-quantized. Throws PrepareError.
   QuantizationReport prepare(torch::nn::Module& model) const;
   /// Fake-quantized -> int4 codes and scales, the very ones that the fake-quantized forward used.
   /// Linears that prepare() skipped stay as they are. Throws Error when nothing is prepared.

@@ -241,6 +241,43 @@ TEST(Quantizer, ARuleThatNamesNothingIsAnError) {
               ThrowsMessage<Error>(HasSubstr("names 'lm_haed'")));
 }
 
+TEST(Quantizer, ErrorsOfPrepareSayWhichChoiceHasToChange) {
+  using About = PrepareError::About;
+  const auto about = [](const nn::QuantizationSpec& spec, torch::nn::Module& model,
+                        const SwapOptions& options) -> std::optional<About> {
+    try {
+      SpecQATQuantizer(spec, options).prepare(model);
+    } catch (const PrepareError& error) {
+      return error.about();
+    }
+    return std::nullopt;
+  };
+  const nn::QuantizationSpec fits{nn::Scheme::k8da4w, 16, at::kFloat, nn::WeightGrid::kSymmetric};
+  nn::QuantizationSpec too_large = fits;
+  too_large.group_size = 48;
+  nn::QuantizationSpec zero = fits;
+  zero.group_size = 0;
+  nn::QuantizationSpec no_such_grid = fits;
+  no_such_grid.grid = nn::WeightGrid::kAsymmetric;
+  SwapOptions typo;
+  typo.modules_to_not_convert = {"lm_haed"};
+  torch::nn::Sequential nothing{torch::nn::ReLU()};
+
+  Net net = make_net();
+  EXPECT_EQ(about(too_large, *net, {}), About::kGroupSize);
+  EXPECT_EQ(about(zero, *net, {}), About::kGroupSize);
+  EXPECT_EQ(about(no_such_grid, *net, {}), About::kSpec);
+  EXPECT_EQ(about(fits, *net, typo), About::kModulesToNotConvert);
+  EXPECT_EQ(about(fits, *nothing, {}), About::kModel);
+  nn::Linear root(32, 32);
+  EXPECT_EQ(about(too_large, *root, {}), About::kGroupSize);
+  EXPECT_EQ(about(fits, *net, {}), std::nullopt);
+  quantize_(root, int8_dynamic_activation_int4_weight(16));
+  EXPECT_EQ(about(fits, *root, {}), About::kModel);
+  SpecQATQuantizer(fits).convert(*net);
+  EXPECT_EQ(about(fits, *net, {}), About::kModel);
+}
+
 TEST(Quantizer, NothingToDoIsAnError) {
   torch::nn::Sequential model{torch::nn::ReLU()};
   EXPECT_THAT([&] { Int8DynActInt4WeightQATQuantizer(16).prepare(model); },

@@ -193,6 +193,14 @@ TEST_F(TrainerTest, NamesTheKeyAndTheGroupSizesThatFit) {
   }
 }
 
+TEST_F(TrainerTest, NamesTheKeyOfEveryOtherErrorOfPrepare) {
+  EXPECT_THAT(error_of("run", {"--qat.enabled", "--qat.modules_to_not_convert=[lm_haed]"}),
+              AllOf(HasSubstr("qat.modules_to_not_convert: "), HasSubstr("names 'lm_haed'")));
+  const std::string everything = "[q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]";
+  EXPECT_THAT(error_of("run", {"--qat.enabled", "--qat.modules_to_not_convert=" + everything}),
+              AllOf(HasSubstr("qat.enabled: "), HasSubstr("no Linear to quantize")));
+}
+
 TEST_F(TrainerTest, RefusesDataWithoutTargets) {
   io::write_file_atomically(path("empty.jsonl"), "");
   EXPECT_THAT(error_of("run", {"--dataset.path_or_dataset_id=" + path("empty.jsonl").string()}),
