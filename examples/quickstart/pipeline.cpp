@@ -6,6 +6,7 @@
 #include <nibble/eval/teacher_forcing.h>
 #include <nibble/io/file.h>
 #include <nibble/models/generation.h>
+#include <nibble/nn/parameters.h>
 #include <nibble/quantization/quantize.h>
 #include <nibble/quantization/quantized_checkpoint.h>
 #include <nibble/train/layer_sizes.h>
@@ -158,7 +159,7 @@ class Job {
     report.ptq = {after_ptq.held_out.loss, after_ptq.held_out.exact_match};
     report.qat = {after_qat.held_out.loss, after_qat.held_out.exact_match};
     report.layers = nibble::train::quantized_layer_sizes(*qat.model, at::kBFloat16);
-    report.file = {2 * nibble::models::parameter_count(*model.model),
+    report.file = {2 * nibble::nn::parameter_count(*model.model),
                    static_cast<int64_t>(fs::file_size(int4 / "model.safetensors"))};
     for (const size_t index : shown_rows(fp.exact, after_ptq.exact, after_qat.exact)) {
       const RedactionRow& row = held_out_[index];

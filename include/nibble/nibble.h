@@ -18,6 +18,7 @@
 #include <nibble/models/saving.h>
 #include <nibble/nn/fake_quant_linear.h>
 #include <nibble/nn/linear.h>
+#include <nibble/nn/parameters.h>
 #include <nibble/ops/fake_quant.h>
 #include <nibble/quantization/quantize.h>
 #include <nibble/quantization/quantized_checkpoint.h>

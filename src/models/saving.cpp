@@ -4,6 +4,7 @@
 #include <nibble/io/staged_directory.h>
 #include <nibble/models/saving.h>
 #include <nibble/nn/linear.h>
+#include <nibble/nn/parameters.h>
 #include <nibble/tensor_io/tensor_data.h>
 
 #include <nlohmann/json.hpp>
@@ -50,7 +51,7 @@ json saved_config(const CausalLMImpl& model, at::ScalarType dtype) {
 
 void save_checkpoint(const CausalLMImpl& model, const fs::path& path, const SaveOptions& options) {
   check_no_quantized_linear(model);
-  const auto parameters = unique_named_parameters(model);
+  const auto parameters = nn::unique_named_parameters(model);
   const at::ScalarType dtype = options.dtype.value_or(parameters.front().second.scalar_type());
   const json config = saved_config(model, dtype);
   std::vector<io::NamedTensor> tensors;

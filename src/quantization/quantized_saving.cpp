@@ -1,6 +1,7 @@
 #include <nibble/core/error.h>
 #include <nibble/io/json.h>
 #include <nibble/io/staged_directory.h>
+#include <nibble/nn/parameters.h>
 #include <nibble/nn/swap.h>
 #include <nibble/quantization/int8_embedding.h>
 #include <nibble/quantization/quantized_checkpoint.h>
@@ -9,7 +10,6 @@
 #include <torch/torch.h>
 
 #include <unordered_map>
-#include <unordered_set>
 
 #include "layouts.h"
 
@@ -43,19 +43,6 @@ Linears sort_linears(torch::nn::Module& model) {
   return result;
 }
 
-/// Parameters once each, under the first name that module order gives them.
-std::vector<std::pair<std::string, torch::Tensor>> distinct_parameters(
-    const torch::nn::Module& model) {
-  std::vector<std::pair<std::string, torch::Tensor>> result;
-  std::unordered_set<const at::TensorImpl*> seen;
-  for (const auto& item : model.named_parameters()) {
-    if (seen.insert(item.value().unsafeGetTensorImpl()).second) {
-      result.emplace_back(item.key(), item.value());
-    }
-  }
-  return result;
-}
-
 bool is_embedding(const std::string& name) { return name.ends_with("embed_tokens.weight"); }
 
 }  // namespace
@@ -67,7 +54,7 @@ void save_quantized(const torch::nn::Module& model, const json& config,
   const Linears linears = sort_linears(const_cast<torch::nn::Module&>(model));
   const auto layout = layouts::for_spec(*linears.spec);
   std::vector<io::NamedTensor> tensors;
-  for (const auto& [name, parameter] : distinct_parameters(model)) {
+  for (const auto& [name, parameter] : nn::unique_named_parameters(model)) {
     if (options.embedding == EmbeddingStorage::kInt8 && is_embedding(name)) {
       for (io::NamedTensor& part : write_int8_embedding(name, parameter)) {
         tensors.push_back(std::move(part));

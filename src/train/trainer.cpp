@@ -3,6 +3,7 @@
 #include <nibble/data/loader.h>
 #include <nibble/eval/teacher_forcing.h>
 #include <nibble/models/loading.h>
+#include <nibble/nn/parameters.h>
 #include <nibble/ops/cache_scope.h>
 #include <nibble/quantization/schedule.h>
 #include <nibble/train/loss.h>
@@ -59,6 +60,8 @@ const char* key_of(PrepareError::About about) {
       return "qat.quantizer.groupsize";
     case PrepareError::About::kModulesToNotConvert:
       return "qat.modules_to_not_convert";
+    case PrepareError::About::kTiedWeight:
+      return "qat.tied_embedding";
     case PrepareError::About::kSpec:
       return "qat.quantizer._target_";
     case PrepareError::About::kModel:
@@ -71,10 +74,13 @@ const char* key_of(PrepareError::About about) {
 nlohmann::json identity_of(const Recipe& recipe, const models::CausalLMImpl& model) {
   nlohmann::json identity;
   identity["architectures"] = model.config_json().value("architectures", nlohmann::json::array());
-  identity["parameters"] = models::parameter_count(model);
+  identity["parameters"] = nn::parameter_count(model);
   identity["torch_dtype"] = recipe.model.torch_dtype == Dtype::kFloat32 ? "float32" : "bfloat16";
   identity["optimizer"] = recipe.optimizer.kind == OptimizerKind::kAdamW ? "AdamW" : "Adam";
   identity["qat"] = recipe.qat.enabled ? nn::to_string(make_quantizer(recipe.qat).spec()) : "off";
+  if (recipe.qat.enabled && recipe.qat.tied_embedding == TiedEmbedding::kBoth) {
+    identity["qat"] = identity["qat"].get<std::string>() + ", tied embedding both";
+  }
   return identity;
 }
 
@@ -213,7 +219,7 @@ class Trainer::Impl {
 
   NamedTensors trainable_parameters() const {
     NamedTensors result;
-    for (const auto& [name, tensor] : models::unique_named_parameters(*model_)) {
+    for (const auto& [name, tensor] : nn::unique_named_parameters(*model_)) {
       if (tensor.requires_grad()) result.emplace_back(name, tensor);
     }
     return result;

@@ -8,9 +8,6 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <memory>
-#include <string>
-#include <utility>
-#include <vector>
 
 namespace nibble::models {
 
@@ -60,12 +57,5 @@ class CausalLMImpl : public torch::nn::Module {
   ModelConfig config_;
   std::shared_ptr<const nlohmann::json> config_json_;
 };
-
-/// All parameters in module order, each once: a tied lm_head.weight is left out, as in transformers
-/// (torch::nn::Module::parameters() lists it twice, and an optimizer would step it twice).
-std::vector<std::pair<std::string, at::Tensor>> unique_named_parameters(
-    const torch::nn::Module& model);
-/// Elements of all parameters, each once.
-int64_t parameter_count(const torch::nn::Module& model);
 
 }  // namespace nibble::models

@@ -1,4 +1,5 @@
 #include <nibble/core/error.h>
+#include <nibble/nn/parameters.h>
 
 #include <gtest/gtest.h>
 
@@ -94,7 +95,7 @@ TEST(Decoder, PackedSegmentsEqualRowsOfTheirOwn) {
 TEST(Decoder, EveryParameterGetsAGradient) {
   const auto model = tiny_model(with(tiny_config(), "attention_bias", true));
   model->forward(tiny_tokens(2, 8)).logsumexp(-1).sum().backward();
-  for (const auto& [name, parameter] : unique_named_parameters(*model)) {
+  for (const auto& [name, parameter] : nn::unique_named_parameters(*model)) {
     ASSERT_TRUE(parameter.grad().defined()) << name;
     // Softmax does not see what a key bias adds to every score of a query.
     if (!name.ends_with("k_proj.bias")) {
@@ -107,12 +108,12 @@ TEST(Decoder, ATiedParameterIsListedOnce) {
   const auto tied = tiny_model();
   EXPECT_TRUE(tied->has_tied_embeddings());
   EXPECT_TRUE(tied->lm_head->weight.is_same(tied->model->embed_tokens->weight));
-  EXPECT_EQ(unique_named_parameters(*tied).size() + 1, tied->named_parameters().size());
-  for (const auto& entry : unique_named_parameters(*tied)) EXPECT_NE(entry.first, "lm_head.weight");
+  EXPECT_EQ(nn::unique_named_parameters(*tied).size() + 1, tied->named_parameters().size());
+  for (const auto& entry : nn::unique_named_parameters(*tied)) EXPECT_NE(entry.first, "lm_head.weight");
 
   const auto untied = tiny_model(with(tiny_config(), "tie_word_embeddings", false));
   EXPECT_FALSE(untied->has_tied_embeddings());
-  EXPECT_EQ(unique_named_parameters(*untied).size(), untied->named_parameters().size());
+  EXPECT_EQ(nn::unique_named_parameters(*untied).size(), untied->named_parameters().size());
 }
 
 TEST(Decoder, ACloneIsDeepAndStaysTied) {

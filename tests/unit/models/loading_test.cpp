@@ -3,6 +3,7 @@
 #include <nibble/io/safetensors.h>
 #include <nibble/models/loading.h>
 #include <nibble/models/saving.h>
+#include <nibble/nn/parameters.h>
 #include <nibble/tensor_io/tensor_data.h>
 
 #include <gmock/gmock.h>
@@ -31,7 +32,7 @@ using Tensors = std::map<std::string, Tensor>;
 
 Tensors tensors_of(const CausalLMImpl& model) {
   Tensors tensors;
-  for (const auto& [name, parameter] : unique_named_parameters(model)) {
+  for (const auto& [name, parameter] : nn::unique_named_parameters(model)) {
     tensors[name] = parameter.detach();
   }
   return tensors;

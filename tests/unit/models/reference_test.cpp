@@ -1,5 +1,6 @@
 #include <nibble/io/safetensors.h>
 #include <nibble/models/loading.h>
+#include <nibble/nn/parameters.h>
 #include <nibble/tensor_io/tensor_data.h>
 
 #include <torch/torch.h>
@@ -37,13 +38,13 @@ TEST_P(TinyReference, LogitsLossAndGradients) {
       torch::nn::functional::cross_entropy(logits.flatten(0, 1), expected("labels").flatten());
   EXPECT_NEAR(loss.item<double>(), expected("loss").item<double>(), 1e-5);
   loss.backward();
-  for (const auto& [name, parameter] : unique_named_parameters(*model)) {
+  for (const auto& [name, parameter] : nn::unique_named_parameters(*model)) {
     const Tensor gradient = expected("grad." + name);
     EXPECT_LE((parameter.grad() - gradient).abs().max().item<double>(),
               kGradientTolerance * gradient.abs().max().item<double>() + 1e-7)
         << name;
   }
-  EXPECT_EQ(unique_named_parameters(*model).size() + 4, reference_.names().size());
+  EXPECT_EQ(nn::unique_named_parameters(*model).size() + 4, reference_.names().size());
 }
 
 TEST_P(TinyReference, InBFloat16) {
