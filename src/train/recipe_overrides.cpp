@@ -11,6 +11,9 @@
 namespace nibble::train {
 namespace {
 
+/// Of the sections of a key; a file may nest as deep (yaml_node.cpp).
+constexpr size_t kMaxDepth = 32;
+
 struct Override {
   std::string path;
   std::string value;
@@ -45,6 +48,8 @@ std::vector<std::string> split_path(const Override& entry) {
   const bool complete = !parts.empty() && entry.path.back() != '.' &&
                         std::find(parts.begin(), parts.end(), "") == parts.end();
   NIBBLE_CHECK(complete, kCommandLine, ": expected --section.key, got '--", entry.path, "'");
+  NIBBLE_CHECK(parts.size() <= kMaxDepth, kCommandLine, ": '--", entry.path.substr(0, 60),
+               "...' names a key more than ", kMaxDepth, " levels deep");
   return parts;
 }
 
