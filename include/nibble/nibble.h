@@ -16,6 +16,7 @@
 #include <nibble/models/generation.h>
 #include <nibble/models/loading.h>
 #include <nibble/models/saving.h>
+#include <nibble/nn/embedding.h>
 #include <nibble/nn/fake_quant_linear.h>
 #include <nibble/nn/linear.h>
 #include <nibble/nn/parameters.h>

@@ -80,8 +80,9 @@ void DecoderImpl::reset() { build(meta_parameters()); }
 
 void DecoderImpl::build(const ParameterSource& source) {
   embed_tokens = register_module(
-      "embed_tokens", Embedding(config_.vocab_size, config_.hidden_size, config_.pad_token_id,
-                                source.child("embed_tokens")));
+      "embed_tokens", nn::Embedding(source.child("embed_tokens")(
+                                        "weight", {config_.vocab_size, config_.hidden_size}),
+                                    config_.pad_token_id));
   layers = register_module("layers", torch::nn::ModuleList());
   const ParameterSource layer_source = source.child("layers");
   for (int64_t layer = 0; layer < config_.num_layers; ++layer) {

@@ -13,29 +13,6 @@ nn::Linear make_linear(const ParameterSource& source, int64_t in_features, int64
   return nn::Linear(weight, with_bias ? source("bias", {out_features}) : Tensor());
 }
 
-EmbeddingImpl::EmbeddingImpl(int64_t vocab_size, int64_t hidden_size,
-                             std::optional<int64_t> padding_id, const ParameterSource& source)
-    : padding_id_(padding_id) {
-  weight = register_parameter("weight", source("weight", {vocab_size, hidden_size}));
-}
-
-void EmbeddingImpl::reset() { weight = register_parameter("weight", at::empty_like(weight)); }
-
-void EmbeddingImpl::pretty_print(std::ostream& stream) const {
-  stream << "nibble::models::Embedding(" << weight.size(0) << ", " << weight.size(1) << ")";
-}
-
-Tensor EmbeddingImpl::forward(const Tensor& token_ids) const {
-  if (token_ids.is_cpu() && token_ids.numel() > 0) {
-    const auto [lowest, highest] = at::aminmax(token_ids);
-    NIBBLE_CHECK(lowest.item<int64_t>() >= 0 && highest.item<int64_t>() < weight.size(0),
-                 "token ids run from ", lowest.item<int64_t>(), " to ", highest.item<int64_t>(),
-                 ", the model's vocabulary from 0 to ", weight.size(0) - 1);
-  }
-  constexpr int64_t kNoPadding = -1;
-  return at::embedding(weight, token_ids, padding_id_.value_or(kNoPadding));
-}
-
 RMSNormImpl::RMSNormImpl(int64_t size, double eps, const ParameterSource& source) : eps_(eps) {
   weight = register_parameter("weight", source("weight", {size}));
 }

@@ -9,6 +9,7 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "layouts.h"
@@ -43,6 +44,8 @@ Linears sort_linears(torch::nn::Module& model) {
   return result;
 }
 
+bool is_head(const std::string& path) { return path == "lm_head" || path.ends_with(".lm_head"); }
+
 bool is_embedding(const std::string& name) { return name.ends_with("embed_tokens.weight"); }
 
 }  // namespace
@@ -67,6 +70,10 @@ void save_quantized(const torch::nn::Module& model, const json& config,
     for (io::NamedTensor& part : layout->write(path, *linear)) tensors.push_back(std::move(part));
   }
   json saved_config = config;
+  // A quantized head shares no weight, whatever the plain model does.
+  const bool own_head = std::any_of(linears.quantized.begin(), linears.quantized.end(),
+                                    [](const auto& item) { return is_head(item.first); });
+  if (own_head) saved_config["tie_word_embeddings"] = false;
   saved_config["quantization_config"] = layout->config(*linears.spec, linears.kept);
 
   const io::StagedDirectory staged(directory);

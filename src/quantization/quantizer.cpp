@@ -1,4 +1,5 @@
 #include <nibble/core/error.h>
+#include <nibble/nn/embedding.h>
 #include <nibble/nn/fake_quant_linear.h>
 #include <nibble/nn/swap.h>
 #include <nibble/quantization/quantizer.h>
@@ -35,14 +36,14 @@ class WeightUsers {
     root.apply([this](Module& module) {
       if (is_linear(module)) return;
       for (const auto& parameter : module.named_parameters(/*recurse=*/false)) {
-        others_[parameter.value().unsafeGetTensorImpl()] = module.name();
+        others_[parameter.value().unsafeGetTensorImpl()].push_back(&module);
       }
     });
   }
-  /// Empty, or the kind of module that shares `weight`.
-  std::string tied_to(const torch::Tensor& weight) const {
+  /// The modules that share `weight`.
+  std::vector<Module*> tied_to(const torch::Tensor& weight) const {
     const auto found = others_.find(weight.unsafeGetTensorImpl());
-    return found == others_.end() ? std::string() : found->second;
+    return found == others_.end() ? std::vector<Module*>() : found->second;
   }
 
  private:
@@ -51,7 +52,7 @@ class WeightUsers {
            dynamic_cast<const torch::nn::LinearImpl*>(&module) != nullptr;
   }
 
-  std::unordered_map<const at::TensorImpl*, std::string> others_;
+  std::unordered_map<const at::TensorImpl*, std::vector<Module*>> others_;
 };
 
 /// What prepare() is going to do with one Linear.
@@ -59,6 +60,7 @@ struct Plan {
   LinearSite site;
   bool swap = false;
   bool untie = false;
+  std::vector<nn::EmbeddingImpl*> embeddings;  ///< to be prepared too
   std::string reason;
 };
 
@@ -122,7 +124,8 @@ class PreparePlanner {
 
  private:
   Plan plan_one(LinearSite site) {
-    Plan plan{std::move(site), false, false, ""};
+    Plan plan;
+    plan.site = std::move(site);
     const auto& rules = options_.modules_to_not_convert;
     const auto rule = std::find_if(rules.begin(), rules.end(), [&](const std::string& name) {
       return matches(name, plan.site.path);
@@ -136,12 +139,15 @@ class PreparePlanner {
       return plan;
     }
     check_not_quantized(nibble_linear(plan.site), plan.site.path);
-    const std::string partner = weight_users_.tied_to(plan.site.weight());
-    if (!partner.empty() && options_.tied_weight == TiedWeight::kKeep) {
-      plan.reason = "its weight is tied to a " + partner;
+    const std::vector<Module*> partners = weight_users_.tied_to(plan.site.weight());
+    if (!partners.empty() && options_.tied_weight == TiedWeight::kKeep) {
+      plan.reason = "its weight is tied to a " + partners.front()->name();
       return plan;
     }
-    plan.untie = !partner.empty();
+    plan.untie = !partners.empty() && options_.tied_weight == TiedWeight::kUntie;
+    if (options_.tied_weight == TiedWeight::kBoth) {
+      plan.embeddings = embeddings_among(partners, plan.site.path);
+    }
     if (spec_.group_size > 0 && plan.site.in_features() % spec_.group_size != 0) {
       plan.reason = detail::concat("group size ", spec_.group_size, " does not divide in_features ",
                                    plan.site.in_features());
@@ -152,7 +158,21 @@ class PreparePlanner {
     common_divisor_ = std::gcd(common_divisor_, plan.site.in_features());
     plan.swap = true;
     plan.reason = nn::to_string(checked_spec(spec_, plan.site.in_features()));
+    if (!plan.embeddings.empty()) plan.reason += ", with the embedding that shares its weight";
     return plan;
+  }
+
+  static std::vector<nn::EmbeddingImpl*> embeddings_among(const std::vector<Module*>& partners,
+                                                          const std::string& path) {
+    std::vector<nn::EmbeddingImpl*> embeddings;
+    for (Module* partner : partners) {
+      embeddings.push_back(dynamic_cast<nn::EmbeddingImpl*>(partner));
+      if (embeddings.back() != nullptr) continue;
+      refuse(About::kTiedWeight, "the weight of ", path, " is tied to a ", partner->name(),
+             ", whose use of it cannot be quantized. Make that a nibble::nn::Embedding, or untie "
+             "or keep the weight");
+    }
+    return embeddings;
   }
 
   void check_rules_used(const std::vector<Plan>& plans) const {
@@ -210,6 +230,7 @@ void apply(Plan& plan, const nn::QuantizationSpec& spec) {
     plan.site.replace_with(replacement);
   }
   if (plan.untie) nibble_linear(plan.site)->untie_weight();
+  for (nn::EmbeddingImpl* embedding : plan.embeddings) embedding->prepare(spec);
 }
 
 }  // namespace
@@ -262,6 +283,10 @@ QuantizationReport QATQuantizer::convert(Module& model) const {
     }
     report.layers.push_back(std::move(layer));
   }
+  model.apply([](Module& module) {
+    auto* embedding = dynamic_cast<nn::EmbeddingImpl*>(&module);
+    if (embedding != nullptr && embedding->spec().has_value()) embedding->convert();
+  });
   return report;
 }
 
@@ -279,6 +304,9 @@ Int4WeightOnlyQATQuantizer::Int4WeightOnlyQATQuantizer(int64_t groupsize, nn::We
 int64_t set_fake_quant_enabled(Module& model, bool activations, bool weights) {
   int64_t prepared = 0;
   model.apply([&](Module& module) {
+    if (auto* embedding = dynamic_cast<nn::EmbeddingImpl*>(&module)) {
+      embedding->set_fake_quant_enabled(weights);
+    }
     auto* linear = dynamic_cast<nn::LinearImpl*>(&module);
     if (linear == nullptr || linear->state() != LinearState::kFakeQuantized) return;
     linear->set_fake_quant_enabled(activations, weights);

@@ -118,6 +118,12 @@ std::vector<std::string> warnings_about(const Recipe& recipe) {
     warnings.push_back(recipe.describe_key("step_scheduler.val_every_steps") +
                        " has no effect: there is no validation_dataset");
   }
+  const std::vector<std::string>& kept = recipe.qat.modules_to_not_convert;
+  if (recipe.qat.enabled && recipe.qat.tied_embedding != TiedEmbedding::kKeep &&
+      std::find(kept.begin(), kept.end(), "lm_head") != kept.end()) {
+    warnings.push_back(recipe.describe_key("qat.tied_embedding") +
+                       " has no effect: lm_head is in qat.modules_to_not_convert");
+  }
   const auto warn = [&](const char* path, int64_t delay) {
     if (delay > 0 && !recipe.qat.enabled) {
       warnings.push_back(recipe.describe_key(path) +

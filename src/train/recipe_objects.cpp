@@ -6,17 +6,25 @@
 namespace nibble::train {
 namespace {
 
+TiedWeight tied_weight(TiedEmbedding rule) {
+  switch (rule) {
+    case TiedEmbedding::kKeep:
+      return TiedWeight::kKeep;
+    case TiedEmbedding::kUntie:
+      return TiedWeight::kUntie;
+    case TiedEmbedding::kBoth:
+      return TiedWeight::kBoth;
+  }
+  fail("no such rule for tied embeddings");
+}
+
 SwapOptions swap_options(const QatRecipe& recipe) {
-  NIBBLE_CHECK(recipe.tied_embedding != TiedEmbedding::kBoth,
-               "qat.tied_embedding: both is not supported, since the embedding's look-ups are not "
-               "quantized; allowed: keep, untie");
   SwapOptions options;
   options.modules_to_not_convert = recipe.modules_to_not_convert;
   auto& names = options.modules_to_not_convert;
   options.quantize_lm_head = std::erase(names, "lm_head") == 0;
   options.allow_unquantized_layers = recipe.allow_unquantized_layers;
-  options.tied_weight =
-      recipe.tied_embedding == TiedEmbedding::kUntie ? TiedWeight::kUntie : TiedWeight::kKeep;
+  options.tied_weight = tied_weight(recipe.tied_embedding);
   return options;
 }
 

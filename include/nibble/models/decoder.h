@@ -3,6 +3,7 @@
 #include <nibble/models/attention.h>
 #include <nibble/models/causal_lm.h>
 #include <nibble/models/layers.h>
+#include <nibble/nn/embedding.h>
 
 #include <torch/nn/modules/container/modulelist.h>
 
@@ -42,7 +43,7 @@ class DecoderImpl : public torch::nn::Cloneable<DecoderImpl> {
   /// See CausalLMImpl::hidden_states.
   torch::Tensor forward(const torch::Tensor& token_ids, const ForwardOptions& options);
 
-  Embedding embed_tokens = nullptr;
+  nn::Embedding embed_tokens = nullptr;
   torch::nn::ModuleList layers = nullptr;
   RMSNorm norm = nullptr;
 

@@ -16,26 +16,6 @@ namespace nibble::models {
 nn::Linear make_linear(const ParameterSource& source, int64_t in_features, int64_t out_features,
                        bool with_bias);
 
-/// Token embedding.
-class EmbeddingImpl : public torch::nn::Cloneable<EmbeddingImpl> {
- public:
-  EmbeddingImpl(int64_t vocab_size, int64_t hidden_size, std::optional<int64_t> padding_id,
-                const ParameterSource& source);
-  void reset() override;
-  void pretty_print(std::ostream& stream) const override;
-
-  /// `token_ids` [...] int64 gives [..., hidden_size]. The row of the padding id gets no gradient.
-  /// Throws Error for an id outside the
-  /// vocabulary (on the CPU; on a GPU the check would wait for the device).
-  torch::Tensor forward(const torch::Tensor& token_ids) const;
-
-  torch::Tensor weight;  ///< [vocab_size, hidden_size]
-
- private:
-  std::optional<int64_t> padding_id_;
-};
-TORCH_MODULE(Embedding);
-
 /// y = x / sqrt(mean(x^2) + eps) * weight over the last dimension, in float32 (float64 stays),
 /// rounded once to the dtype of x.
 class RMSNormImpl : public torch::nn::Cloneable<RMSNormImpl> {

@@ -13,10 +13,12 @@
 
 namespace nibble {
 
-/// What to do with a Linear whose weight another module (an embedding) also uses.
+/// What to do with a Linear that is to be quantized and whose weight another module (an embedding)
+/// also uses.
 enum class TiedWeight {
   kKeep,   ///< leave the Linear in full precision
   kUntie,  ///< give the Linear a copy of its own and quantize that
+  kBoth,   ///< quantize the one weight for both: a nibble::nn::Embedding looks up rows of fq(W)
 };
 
 /// Which Linears of a model are quantized.
@@ -39,7 +41,8 @@ class PrepareError : public Error {
     kSpec,                 ///< scheme, grid or scale dtype that do not go together
     kGroupSize,            ///< QuantizationSpec::group_size
     kModulesToNotConvert,  ///< SwapOptions::modules_to_not_convert
-    kModel,                ///< the model itself: nothing to quantize, or nothing that can be swapped
+    kTiedWeight,           ///< SwapOptions::tied_weight
+    kModel,  ///< the model itself: nothing to quantize, or nothing that can be swapped
   };
 
   PrepareError(About about, const std::string& message) : Error(message), about_(about) {}
@@ -63,7 +66,9 @@ class QATQuantizer {
   /// Full precision -> fake-quantized. Throws PrepareError.
   QuantizationReport prepare(torch::nn::Module& model) const;
   /// Fake-quantized -> int4 codes and scales, the very ones that the fake-quantized forward used.
-  /// Linears that prepare() skipped stay as they are. Throws Error when nothing is prepared.
+  /// An embedding that TiedWeight::kBoth prepared gets the values of fq(W) as its own weight, in
+  /// the dtype it has. Linears that prepare() skipped stay as they are. Throws Error when nothing
+  /// is prepared.
   QuantizationReport convert(torch::nn::Module& model) const;
 
   template <class Impl>
@@ -115,8 +120,8 @@ class SpecQATQuantizer : public QATQuantizer {
       : QATQuantizer(spec, std::move(options)) {}
 };
 
-/// Turns fake quantization on or off in every prepared Linear of `model`; returns how many there
-/// are.
+/// Turns fake quantization on or off in every prepared Linear of `model`, and with `weights` in the
+/// embeddings that share their weight; returns how many Linears there are.
 int64_t set_fake_quant_enabled(torch::nn::Module& model, bool activations, bool weights);
 inline int64_t enable_fake_quant(torch::nn::Module& model) {
   return set_fake_quant_enabled(model, true, true);

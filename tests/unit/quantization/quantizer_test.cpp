@@ -1,4 +1,5 @@
 #include <nibble/core/error.h>
+#include <nibble/nn/embedding.h>
 #include <nibble/nn/fake_quant_linear.h>
 #include <nibble/quantization/quantize.h>
 #include <nibble/quantization/quantizer.h>
@@ -42,6 +43,21 @@ struct TiedImpl : torch::nn::Module {
   nn::Linear head{nullptr};
 };
 TORCH_MODULE(Tied);
+
+/// The same with the embedding that quantizers can switch.
+struct TiedToOursImpl : torch::nn::Module {
+  TiedToOursImpl() {
+    torch::manual_seed(5);
+    embed = register_module("embed", nn::Embedding(torch::randn({40, 32}).set_requires_grad(true)));
+    fc = register_module("fc", nn::Linear(32, 32));
+    lm_head = register_module("lm_head", nn::Linear(embed->weight, Tensor()));
+  }
+  Tensor forward(const Tensor& ids) { return lm_head->forward(fc->forward(embed->forward(ids))); }
+  nn::Embedding embed{nullptr};
+  nn::Linear fc{nullptr};
+  nn::Linear lm_head{nullptr};
+};
+TORCH_MODULE(TiedToOurs);
 
 struct TypedPlainImpl : torch::nn::Module {
   TypedPlainImpl() {
@@ -193,6 +209,81 @@ TEST(Quantizer, ATiedWeightFollowsTheRule) {
   EXPECT_EQ(untied->parameters().size(), 4);
   quantizer.convert(untied);
   EXPECT_EQ(untied->forward(ids).sizes(), at::IntArrayRef({6, 40}));
+}
+
+SwapOptions quantize_both() {
+  SwapOptions options;
+  options.quantize_lm_head = true;
+  options.tied_weight = TiedWeight::kBoth;
+  return options;
+}
+
+TEST(Quantizer, BothUsesOfATiedWeightAreQuantized) {
+  for (const auto& spec :
+       {nn::QuantizationSpec{nn::Scheme::k8da4w, 16, at::kFloat},
+        nn::QuantizationSpec{nn::Scheme::k4w, 32, at::kBFloat16, nn::WeightGrid::kAsymmetric},
+        nn::QuantizationSpec{nn::Scheme::k4w, nn::kPerChannel, at::kFloat}}) {
+    TiedToOurs model;
+    const Tensor weight = model->embed->weight;
+    const Tensor ids = torch::tensor({{1, 39, 1, 4}});
+    const Tensor plain = model->forward(ids);
+    const SpecQATQuantizer quantizer(spec, quantize_both());
+    const auto report = quantizer.prepare(model);
+    EXPECT_EQ(report.swapped(), 2);
+    EXPECT_THAT(report.to_string(), HasSubstr("with the embedding that shares its weight"));
+    EXPECT_TRUE(model->embed->weight.is_same(weight));
+    EXPECT_TRUE(model->lm_head->weight.is_same(weight));
+    const Tensor prepared = model->forward(ids);
+    EXPECT_TRUE(torch::equal(model->embed->forward(ids),
+                             torch::embedding(model->lm_head->effective_weight(), ids)));
+
+    // The gradient of one weight that both uses read.
+    prepared.square().sum().backward();
+    const Tensor actual = weight.grad().clone();
+    const Tensor fq = model->lm_head->effective_weight();
+    const Tensor hidden = model->fc->forward(torch::embedding(fq, ids));
+    const nn::SharedInput shared(hidden);
+    const Tensor logits =
+        torch::linear(spec.quantizes_activations() ? shared.fake_quantized() : shared.value(), fq);
+    EXPECT_TRUE(torch::equal(logits, prepared));
+    const Tensor expected = torch::autograd::grad({logits.square().sum()}, {weight})[0];
+    EXPECT_TRUE(torch::allclose(actual, expected, 1e-4, 1e-4));
+
+    disable_fake_quant(*model);
+    EXPECT_TRUE(torch::equal(model->forward(ids), plain));
+    EXPECT_EQ(set_fake_quant_enabled(*model, true, false), 2);
+    EXPECT_TRUE(torch::equal(model->embed->forward(ids), torch::embedding(weight, ids)));
+    enable_fake_quant(*model);
+    EXPECT_TRUE(torch::equal(model->forward(ids), prepared));
+
+    quantizer.convert(model);
+    EXPECT_EQ(model->lm_head->state(), nn::LinearState::kQuantized);
+    EXPECT_TRUE(torch::equal(model->forward(ids), prepared));
+    EXPECT_EQ(model->parameters().size(), 2) << "the look-up table and a bias";
+  }
+}
+
+TEST(Quantizer, BothNeedsAnEmbeddingThatCanBeQuantized) {
+  Tied model;
+  SwapOptions options;
+  options.tied_weight = TiedWeight::kBoth;
+  try {
+    Int8DynActInt4WeightQATQuantizer(16, at::kFloat, options).prepare(model);
+    FAIL() << "no error";
+  } catch (const PrepareError& error) {
+    EXPECT_EQ(error.about(), PrepareError::About::kTiedWeight);
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("head is tied to a torch::nn::Embedding"),
+                                    HasSubstr("nibble::nn::Embedding")));
+  }
+  EXPECT_EQ(model->fc->state(), nn::LinearState::kFullPrecision);
+}
+
+TEST(Quantizer, BothLeavesAnEmbeddingAloneWhoseLinearIsKept) {
+  TiedToOurs model;
+  SwapOptions options = quantize_both();
+  options.quantize_lm_head = false;
+  EXPECT_EQ(Int8DynActInt4WeightQATQuantizer(16, at::kFloat, options).prepare(model).swapped(), 1);
+  EXPECT_FALSE(model->embed->spec().has_value());
 }
 
 TEST(Quantizer, LinearsThatShareAWeightAreBothSwapped) {

@@ -26,6 +26,14 @@ std::string seed_block(const std::string& quantizer, int groupsize) {
          quantizer + "\n    groupsize: " + std::to_string(groupsize) + "\n";
 }
 
+TEST(RecipeParser, ATiedRuleWithoutAQuantizedHeadIsAWarning) {
+  const std::string both = kMinimal + "qat:\n  enabled: true\n  tied_embedding: both\n";
+  const LoadedRecipe loaded = parse_recipe(both, "r.yaml");
+  EXPECT_THAT(loaded.warnings,
+              ElementsAre(HasSubstr("r.yaml:8: qat.tied_embedding has no effect: lm_head is in")));
+  EXPECT_TRUE(parse_recipe(both + "  modules_to_not_convert: []\n", "r.yaml").warnings.empty());
+}
+
 TEST(SeedBlocks, Int8DynActInt4Weight) {
   const Recipe recipe =
       parse_recipe(seed_block("Int8DynActInt4WeightQATQuantizer", 256), "r.yaml", kRows).recipe;

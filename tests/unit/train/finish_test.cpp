@@ -54,6 +54,29 @@ INSTANTIATE_TEST_SUITE_P(Schemes, FinishTest,
                            return std::string(scheme.param).find("Int8") == 0 ? "8da4w" : "4w";
                          });
 
+class FinishTiedTest : public TrainerTestCase, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(FinishTiedTest, AQuantizedHeadIsWrittenAndReadBack) {
+  Trainer trainer(
+      recipe("run", {"--qat.enabled", "--convert.enabled", "--qat.modules_to_not_convert=[]",
+                     std::string("--qat.tied_embedding=") + GetParam()}));
+  EXPECT_EQ(trainer.quantization_report()->skipped(), 0);
+  trainer.run();
+  const torch::NoGradGuard no_grad;
+  const at::Tensor ids = torch::arange(0, 40).unsqueeze(0);
+  trainer.model().eval();
+  const at::Tensor prepared = trainer.model().forward(ids);
+  finish(trainer);
+  EXPECT_TRUE(torch::equal(trainer.model().forward(ids), prepared));
+
+  const auto loaded = eval::load_any_model(path("run") / "quantized");
+  EXPECT_FALSE(loaded.model->has_tied_embeddings());
+  EXPECT_TRUE(torch::equal(loaded.model->forward(ids), prepared));
+}
+
+INSTANTIATE_TEST_SUITE_P(Rules, FinishTiedTest, ::testing::Values("untie", "both"),
+                         [](const auto& rule) { return std::string(rule.param); });
+
 using FinishErrorTest = TrainerTestCase;
 
 TEST_F(FinishErrorTest, WhatCannotBeDoneAtTheEndIsSaidAtTheStart) {

@@ -86,6 +86,24 @@ TEST_F(RunCheckpointTest, ResumesInBFloat16AndWithFakeQuantizationAlreadyOn) {
   expect_same_end("whole", "resumed", "epoch_0_step_5");
 }
 
+TEST_F(RunCheckpointTest, ResumesWithATiedEmbeddingThatIsQuantizedToo) {
+  const Overrides overrides = {"--qat.enabled", "--qat.delay_fake_quant_steps=3",
+                               "--qat.modules_to_not_convert=[]", "--qat.tied_embedding=both"};
+  train("plain");
+  train("whole", overrides);
+  const auto losses = column<double>("whole", "loss");
+  EXPECT_EQ(losses[2], column<double>("plain", "loss")[2]);
+  EXPECT_NE(losses[3], column<double>("plain", "loss")[3]);
+  for (const int64_t steps : {2, 4}) {
+    const std::string run = "resumed" + std::to_string(steps);
+    train_until(run, steps, overrides);
+    train(run, overrides);
+    expect_same_end("whole", run, "epoch_0_step_5");
+  }
+  EXPECT_THAT(error_of("whole", {"--qat.enabled", "--qat.modules_to_not_convert=[]"}),
+              HasSubstr("tied embedding both"));
+}
+
 TEST_F(RunCheckpointTest, ValidationDueInTheStepOfAStopIsDoneFirstByTheResumedRun) {
   const Overrides overrides = with_validation(
       {"--step_scheduler.max_steps=8", "--step_scheduler.val_every_steps=2", "--qat.enabled",
