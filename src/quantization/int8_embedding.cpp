@@ -20,9 +20,11 @@ at::Tensor read_int8_embedding(const std::string& name, const at::Tensor& codes,
                                const at::Tensor& scales) {
   NIBBLE_CHECK(codes.dim() == 2 && codes.scalar_type() == at::kChar, name, " must be int8 [rows, ",
                "features], got ", codes.scalar_type(), " ", codes.sizes());
-  NIBBLE_CHECK(scales.dim() == 2 && scales.size(0) == codes.size(0) && scales.size(1) == 1, name,
-               "_scale must be [", codes.size(0), ", 1], got ", scales.sizes());
-  return codes.to(at::kFloat).mul(scales.to(at::kFloat));
+  NIBBLE_CHECK(scales.dim() == 2 && scales.size(0) == codes.size(0) && scales.size(1) == 1 &&
+                   scales.scalar_type() == at::kFloat,
+               name, "_scale must be float32 [", codes.size(0), ", 1], got ", scales.scalar_type(),
+               " ", scales.sizes());
+  return codes.to(at::kFloat).mul(scales);
 }
 
 }  // namespace nibble

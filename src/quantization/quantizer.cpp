@@ -21,8 +21,12 @@ using torch::nn::Module;
 
 std::string last_component(const std::string& path) { return path.substr(path.rfind('.') + 1); }
 
+/// Whether `rule` is the path, or the last component of the path, of a Linear or of a module that
+/// holds it.
 bool matches(const std::string& rule, const std::string& path) {
-  return rule == path || rule == last_component(path);
+  if (path == rule || path.starts_with(rule + ".")) return true;
+  return rule.find('.') == std::string::npos &&
+         (path.ends_with("." + rule) || path.find("." + rule + ".") != std::string::npos);
 }
 
 nn::LinearImpl* nibble_linear(const LinearSite& site) {
@@ -182,7 +186,8 @@ class PreparePlanner {
       });
       if (used) continue;
       refuse(About::kModulesToNotConvert, "modules_to_not_convert names '", rule,
-             "', but no Linear of the model has that path or last name");
+             "', but no Linear of the model, and no module that holds one, has that path or last "
+             "component");
     }
   }
 

@@ -20,7 +20,9 @@ std::string lines_before(const std::string& text, int64_t first_step) {
   std::string kept;
   for (std::string line; std::getline(lines, line);) {
     const auto record = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (record.is_object() && record.value("step", first_step) < first_step) kept += line + "\n";
+    const auto step = record.is_object() ? record.find("step") : record.end();
+    const bool before = step != record.end() && step->is_number() && *step < first_step;
+    if (before) kept += line + "\n";
   }
   return kept;
 }

@@ -124,15 +124,17 @@ std::vector<Key> qat_keys(QatRecipe& qat) {
       {"qat.allow_delay_beyond_training", &qat.allow_delay_beyond_training,
        "Accepts a delay that is not shorter than the run."},
       {"qat.modules_to_not_convert", &qat.modules_to_not_convert,
-       "Linears, or modules that hold them, that stay in full precision."},
+       "Linears, or modules that hold them, that stay in full precision: whole paths or last "
+       "components."},
       {"qat.allow_unquantized_layers", &qat.allow_unquantized_layers,
        "Leaves layers that the group size does not divide in full precision instead of failing."},
       {"qat.tied_embedding",
        choice(qat.tied_embedding, {{"keep", TiedEmbedding::kKeep},
                                    {"untie", TiedEmbedding::kUntie},
                                    {"both", TiedEmbedding::kBoth}}),
-       "What happens to an embedding tied to a quantized Linear: it stays in full precision, the "
-       "Linear gets its own quantized copy, or both uses see the quantized weight."},
+       "What happens where a Linear to be quantized shares its weight with the embedding (a tied "
+       "lm_head that is not in modules_to_not_convert): both stay in full precision, the Linear "
+       "gets its own quantized copy, or both uses see the quantized weight."},
   };
 }
 
@@ -154,7 +156,7 @@ std::vector<Key> dataset_keys(const std::string& section, DatasetRecipe& data) {
        {path("dataset_name"), path("path_or_dataset")}},
       {path("split"), &data.split,
        "`train` or `train[:64]`; of a local file only the row range in brackets matters."},
-      {path("name"), &data.name, "Configuration of a dataset that has several."},
+      {path("name"), &data.name, "Configuration of a dataset that has several. No effect on local files."},
       {path("column_mapping.context"), &data.column_mapping.context,
        "Column of the system message; null: the template's default one."},
       {path("column_mapping.question"), &data.column_mapping.question,
@@ -256,10 +258,6 @@ std::vector<Key> final_stage_keys(Recipe& recipe) {
        "int8: the embedding is quantized too, which most of a small model's size needs."},
       {"evaluate.enabled", &recipe.evaluate.enabled,
        "Compares full precision, PTQ and QAT after the last step."},
-      {"evaluate.full_precision", &recipe.evaluate.full_precision,
-       "Evaluates the baseline in full precision."},
-      {"evaluate.ptq", &recipe.evaluate.ptq, "Evaluates the baseline, quantized after training."},
-      {"evaluate.qat", &recipe.evaluate.qat, "Evaluates the trained model, converted."},
       {"evaluate.baseline_model", &recipe.evaluate.baseline_model,
        "The baseline, for example a branch trained without QAT; null: the model that the run "
        "started from."},

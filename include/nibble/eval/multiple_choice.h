@@ -38,7 +38,8 @@ struct MultipleChoice {
 
 /// The convention of lm-evaluation-harness: the continuation is a blank and the ending, context and
 /// continuation are tokenized together without special tokens and cut at the context's own number
-/// of tokens. Ties go to the first ending. Throws Error for no questions.
+/// of tokens. Ties go to the first ending. Throws Error for no questions, a context without tokens
+/// or an ending that adds none.
 MultipleChoice evaluate_multiple_choice(models::CausalLMImpl& model,
                                         const text::Tokenizer& tokenizer,
                                         std::span<const ChoiceQuestion> questions);

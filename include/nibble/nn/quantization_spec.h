@@ -39,7 +39,7 @@ struct QuantizationSpec {
 std::string_view to_string(Scheme scheme);
 /// Throws Error for any other name.
 Scheme scheme_from_string(std::string_view name);
-/// For example "8da4w group 128 symmetric, bfloat16 scales".
+/// For example "8da4w group 128 symmetric, BFloat16 scales".
 std::string to_string(const QuantizationSpec& spec);
 /// Throws Error that says why `spec` cannot quantize a [*, in_features] weight: the group size does
 /// not divide, a grid or scale dtype that does not exist.

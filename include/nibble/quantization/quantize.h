@@ -20,7 +20,8 @@ QuantizeConfig int4_weight_only(int64_t group_size = 128,
 
 /// Post-training quantization, in place: the Linears of a trained full-precision model become int4.
 /// The result equals prepare() and convert() of the matching quantizer; rules and errors are
-/// theirs, so on an Error the model is untouched.
+/// theirs, but a NaN or an infinity in any Linear, also in one that stays, is refused first: on an
+/// Error the model is untouched.
 QuantizationReport quantize_(torch::nn::Module& model, const QuantizeConfig& config);
 
 template <class Impl>

@@ -17,14 +17,16 @@ namespace nibble {
 /// also uses.
 enum class TiedWeight {
   kKeep,   ///< leave the Linear in full precision
-  kUntie,  ///< give the Linear a copy of its own and quantize that
+  kUntie,  ///< give the Linear a copy of its own and quantize that; an optimizer that was built
+           ///< before prepare() does not know it
   kBoth,   ///< quantize the one weight for both: a nibble::nn::Embedding looks up rows of fq(W)
 };
 
 /// Which Linears of a model are quantized.
 struct SwapOptions {
-  /// Full paths ("model.layers.0.mlp.up_proj") or last components ("up_proj") that stay in full
-  /// precision. A name that matches no Linear is an error.
+  /// Full paths ("model.layers.0.mlp.up_proj") or last components ("up_proj") of Linears that stay
+  /// in full precision, or of modules that hold them ("model.layers.0", "mlp"). A name that matches
+  /// no Linear is an error.
   std::vector<std::string> modules_to_not_convert;
   /// A Linear named lm_head stays in full precision unless this is set.
   bool quantize_lm_head = false;
@@ -58,7 +60,8 @@ class PrepareError : public Error {
 /// replaced in the registry and in Sequential, ModuleList and ModuleDict; one that a typed member
 /// also holds is an Error, since that member would go on calling the old module. The root itself
 /// must not be a plain Linear. Parameters stay the same objects, so an optimizer built before
-/// prepare() goes on training them. On an Error the model is untouched.
+/// prepare() goes on training them (but see TiedWeight::kUntie). On an Error the model is
+/// untouched.
 class QATQuantizer {
  public:
   virtual ~QATQuantizer() = default;

@@ -8,7 +8,8 @@
 
 namespace nibble::train {
 
-/// A JSON Lines file, one record a line, on disk as soon as append() returns.
+/// A JSON Lines file, one record a line. What append() returned from survives a kill of the
+/// process.
 class MetricsLog {
  public:
   /// Opens for appending. Records with a "step" of `first_step` or more, left by a run that was

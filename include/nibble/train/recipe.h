@@ -41,7 +41,7 @@ struct StepSchedulerRecipe {
 
 enum class QatScheme { k8da4w, k4w };
 enum class QatGrid { kSymmetric, kAsymmetric };
-/// What happens to an embedding tied to a Linear that would be quantized.
+/// What happens where a Linear to be quantized shares its weight with the embedding.
 enum class TiedEmbedding {
   kKeep,   ///< the shared weight stays in full precision
   kUntie,  ///< the Linear gets a copy of its own, which is quantized
@@ -67,7 +67,7 @@ struct QatRecipe {
   std::optional<int64_t> delay_weight_fake_quant_steps;      ///< empty: delay_fake_quant_steps
   /// Accepts a delay that is not shorter than the run: fake quantization is then never on.
   bool allow_delay_beyond_training = false;
-  /// Names of Linears (or of modules that hold them) that stay in full precision.
+  /// Linears, or modules that hold them, that stay in full precision: paths or last components.
   std::vector<std::string> modules_to_not_convert = {"lm_head"};
   /// Leaves layers that the group size does not divide in full precision instead of failing.
   bool allow_unquantized_layers = false;
@@ -103,7 +103,8 @@ struct DatasetRecipe {
   std::vector<std::string> path_or_dataset_id;  ///< JSON or JSONL files, read in this order
   /// "train" or "train[:64]": of a local file only the row range in brackets matters.
   std::string split = "train";
-  std::optional<std::string> name;  ///< configuration of a dataset that has several
+  /// Configuration of a dataset that has several; no effect on local files.
+  std::optional<std::string> name;
   ColumnMapping column_mapping;
   std::string column_separator = "\n\n";
   /// Renders prompt and answer with the model's chat template where it has one; false, or without
@@ -174,9 +175,6 @@ struct ConvertRecipe {
 /// The comparison after the last step, on the rows of the default validation dataset.
 struct EvaluateRecipe {
   bool enabled = false;
-  bool full_precision = true;
-  bool ptq = true;
-  bool qat = true;
   /// The model whose full-precision and PTQ results are compared, for example a branch trained
   /// without QAT. Empty: the model that this run started from.
   std::optional<std::string> baseline_model;

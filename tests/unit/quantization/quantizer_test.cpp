@@ -324,6 +324,33 @@ TEST(Quantizer, AModuleUnderTwoNamesIsSwappedOnce) {
   EXPECT_EQ(model->named_children()["a"], model->named_children()["b"]);
 }
 
+TEST(Quantizer, RulesNameLinearsOrModulesThatHoldThem) {
+  const auto kept = [](const std::string& rule) {
+    auto model = std::make_shared<torch::nn::Module>();
+    for (const char* layer : {"a", "b"}) {
+      auto block = model->register_module(layer, std::make_shared<torch::nn::Module>());
+      auto mlp = block->register_module("mlp", std::make_shared<torch::nn::Module>());
+      mlp->register_module("up", nn::Linear(32, 32));
+      block->register_module("out", nn::Linear(32, 32));
+    }
+    SwapOptions options;
+    options.modules_to_not_convert = {rule};
+    std::string names;
+    for (const LayerReport& layer :
+         Int8DynActInt4WeightQATQuantizer(16, at::kFloat, options).prepare(*model).layers) {
+      if (!layer.swapped) names += layer.path + " ";
+    }
+    return names;
+  };
+  EXPECT_EQ(kept("up"), "a.mlp.up b.mlp.up ");
+  EXPECT_EQ(kept("mlp"), "a.mlp.up b.mlp.up ");
+  EXPECT_EQ(kept("a"), "a.mlp.up a.out ");
+  EXPECT_EQ(kept("b.mlp"), "b.mlp.up ");
+  EXPECT_EQ(kept("b.mlp.up"), "b.mlp.up ");
+  EXPECT_THROW(kept("mlp.up"), PrepareError) << "neither a path nor one component";
+  EXPECT_THROW(kept("ml"), PrepareError);
+}
+
 TEST(Quantizer, ARuleThatNamesNothingIsAnError) {
   Net net = make_net();
   SwapOptions options;
@@ -424,6 +451,15 @@ TEST(Quantize, AModelWithNanIsLeftAlone) {
   EXPECT_THAT([&] { quantize_(net, int8_dynamic_activation_int4_weight(16)); },
               ThrowsMessage<Error>(HasSubstr("down.weight holds NaN")));
   EXPECT_EQ(net->up->state(), nn::LinearState::kFullPrecision);
+
+  nn::Linear root(32, 32);
+  {
+    torch::NoGradGuard no_grad;
+    root->weight[1][2] = std::numeric_limits<float>::infinity();
+  }
+  EXPECT_THAT([&] { quantize_(root, int8_dynamic_activation_int4_weight(16)); },
+              ThrowsMessage<Error>(HasSubstr("infinite")));
+  EXPECT_EQ(root->state(), nn::LinearState::kFullPrecision);
 }
 
 }  // namespace
