@@ -3,6 +3,7 @@
 #include <nibble/io/json.h>
 #include <nibble/models/loading.h>
 #include <nibble/models/registry.h>
+#include <nibble/nn/parameters.h>
 #include <nibble/quantization/quantizer.h>
 #include <nibble/train/loss.h>
 #include <nibble/train/optimizer.h>
@@ -97,8 +98,7 @@ class Training {
                    static_cast<long long>(report.swapped()),
                    static_cast<long long>(report.skipped()));
     }
-    optimizer_ =
-        std::make_unique<train::Optimizer>(models::unique_named_parameters(*model_), adamw());
+    optimizer_ = std::make_unique<train::Optimizer>(nn::unique_named_parameters(*model_), adamw());
   }
 
   /// One optimizer step of one micro-batch, in the order of train::Trainer: whatever the trainer
@@ -117,7 +117,7 @@ class Training {
   /// Bytes of the parameters and of the optimizer's state: what stays between steps.
   int64_t state_bytes() const {
     size_t bytes = 0;
-    for (const auto& [name, tensor] : models::unique_named_parameters(*model_)) {
+    for (const auto& [name, tensor] : nn::unique_named_parameters(*model_)) {
       bytes += tensor.nbytes();
     }
     for (const auto& [name, tensor] : optimizer_->state()) bytes += tensor.nbytes();
