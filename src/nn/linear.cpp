@@ -119,9 +119,9 @@ Tensor LinearImpl::effective_weight() const {
                                              spec_->scale_dtype)
                  : weight;
     case LinearState::kQuantized:
-      return ops::dequantize_weight(codes(), scales,
-                                    zeros.defined() ? std::optional(zeros) : std::nullopt,
-                                    is_symmetric(*spec_), compute_dtype_);
+      return ops::dequantize_packed_weight(
+          packed_weight, scales, zeros.defined() ? std::optional(zeros) : std::nullopt,
+          options.in_features(), is_symmetric(*spec_), compute_dtype_);
   }
   fail("nn::Linear is in no known state");
 }

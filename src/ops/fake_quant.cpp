@@ -5,8 +5,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include <algorithm>
-
 #include "fake_quant_calls.h"
 
 namespace nibble::ops {
@@ -47,16 +45,9 @@ Tensor dequantize_weight_forward(const Tensor& codes, const Tensor& scales,
   NIBBLE_CHECK(codes.dim() == 2 && codes.scalar_type() == at::kChar,
                "codes must be int8 [out_features, in_features], got rank ", codes.dim(), " ",
                c10::toString(codes.scalar_type()));
-  NIBBLE_CHECK(scales.dim() == 2 && scales.size(0) == codes.size(0) && scales.size(1) > 0 &&
-                   codes.size(1) % scales.size(1) == 0,
-               "scales must be [out_features, groups] with groups dividing in_features, got ",
-               scales.sizes(), " for codes ", codes.sizes());
-  NIBBLE_CHECK(symmetric || (zeros.has_value() && zeros->sizes() == scales.sizes() &&
-                             zeros->scalar_type() == scales.scalar_type()),
-               "the affine int4 grid needs zeros with the shape and dtype of scales");
-  const int64_t group_size = std::max<int64_t>(1, codes.size(1) / scales.size(1));
+  const WeightQuantization how = check_parameters(codes.sizes(), scales, zeros, symmetric);
   return dequantize_codes({.codes = codes, .scales = scales, .zeros = zeros.value_or(Tensor())},
-                          {group_size, symmetric, scales.scalar_type()}, dtype, dtype);
+                          how, dtype, dtype);
 }
 
 // Autograd.
@@ -102,8 +93,8 @@ struct FakeQuantizeActivation : torch::autograd::Function<FakeQuantizeActivation
     refuse_double_backward();
     const auto saved = ctx->get_saved_variables();
     const at::ScalarType dtype = ctx->saved_data["dtype"].toScalarType();
-    const Tensor grad = grads[0].to(dtype);
-    return {straight_through(grad, activation_matrix(grad, dtype), saved[0], saved[1]), Tensor()};
+    return {straight_through(grads[0], activation_matrix(grads[0], dtype), saved[0], saved[1]),
+            Tensor()};
   }
 };
 
@@ -183,6 +174,9 @@ TORCH_LIBRARY(nibble, library) {
   library.def(
       "dequantize_weight(Tensor codes, Tensor scales, Tensor? zeros, bool symmetric, ScalarType "
       "dtype) -> Tensor");
+  library.def(
+      "dequantize_packed_weight(Tensor packed, Tensor scales, Tensor? zeros, int cols, bool "
+      "symmetric, ScalarType dtype) -> Tensor");
   library.def("pack_int4(Tensor codes, bool symmetric) -> Tensor");
   library.def("unpack_int4(Tensor packed, int cols, bool symmetric) -> Tensor");
 }

@@ -6,6 +6,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
+#include <algorithm>
+
 #include "launch.h"
 
 namespace nibble::ops {
@@ -67,17 +69,16 @@ Quantized quantize(const Tensor& input, const GroupedMatrix& matrix, at::IntArra
   return result;
 }
 
-/// `grad_input` may be `grad_output`; both are contiguous.
-void launch_backward(const Tensor& grad_output, const GroupedMatrix& matrix, const Tensor& scales,
-                     const Tensor& in_range, const Tensor& grad_input) {
-  if (grad_output.is_meta()) return;
-  kernels::FakeQuantBackwardParams params;
-  params.matrix = matrix;
-  params.grad_output = grad_output.const_data_ptr();
-  params.scales = scales.const_data_ptr();
-  params.in_range = in_range.const_data_ptr<uint8_t>();
-  params.grad_input = grad_input.mutable_data_ptr();
-  launch(params, grad_output.device());
+at::ScalarType scalar_type(kernels::DType dtype) {
+  switch (dtype) {
+    case kernels::DType::kFloat32:
+      return at::kFloat;
+    case kernels::DType::kBFloat16:
+      return at::kBFloat16;
+    case kernels::DType::kFloat16:
+      return at::kHalf;
+  }
+  fail("no such dtype");
 }
 
 }  // namespace
@@ -126,6 +127,18 @@ Quantized quantize_activation_as(const Tensor& x, at::ScalarType value_dtype, Wa
   return quantize(x, matrix, x.sizes().slice(0, x.dim() - 1), at::kFloat, value_dtype, wanted);
 }
 
+WeightQuantization check_parameters(at::IntArrayRef shape, const Tensor& scales,
+                                    const std::optional<Tensor>& zeros, bool symmetric) {
+  NIBBLE_CHECK(scales.dim() == 2 && scales.size(0) == shape[0] && scales.size(1) > 0 &&
+                   shape[1] % scales.size(1) == 0,
+               "scales must be [out_features, groups] with groups dividing in_features, got ",
+               scales.sizes(), " for codes ", shape);
+  NIBBLE_CHECK(symmetric || (zeros.has_value() && zeros->sizes() == scales.sizes() &&
+                             zeros->scalar_type() == scales.scalar_type()),
+               "the affine int4 grid needs zeros with the shape and dtype of scales");
+  return {std::max<int64_t>(1, shape[1] / scales.size(1)), symmetric, scales.scalar_type()};
+}
+
 Tensor dequantize_codes(const Quantized& quantized, const WeightQuantization& how,
                         at::ScalarType dtype, at::ScalarType value_dtype) {
   const Tensor codes = quantized.codes.contiguous();
@@ -146,16 +159,24 @@ Tensor dequantize_codes(const Quantized& quantized, const WeightQuantization& ho
 }
 
 Tensor straight_through(const Tensor& grad_output, const GroupedMatrix& matrix,
-                        const Tensor& scales, const Tensor& in_range) {
-  const Tensor gradient = grad_output.contiguous();
-  Tensor grad_input = at::empty_like(gradient);
-  launch_backward(gradient, matrix, scales, in_range, grad_input);
+                        const Tensor& scales, const Tensor& in_range, bool may_overwrite) {
+  const at::ScalarType dtype = scalar_type(matrix.dtype);
+  const bool read_as_it_is = dtype == at::kFloat && grad_output.scalar_type() == at::kBFloat16;
+  const Tensor gradient = (read_as_it_is ? grad_output : grad_output.to(dtype)).contiguous();
+  const bool overwrites = may_overwrite && gradient.scalar_type() == dtype;
+  const Tensor grad_input =
+      overwrites ? gradient : at::empty(gradient.sizes(), gradient.options().dtype(dtype));
+  if (!gradient.is_meta()) {
+    kernels::FakeQuantBackwardParams params;
+    params.matrix = matrix;
+    params.grad_output = gradient.const_data_ptr();
+    params.scales = scales.const_data_ptr();
+    params.in_range = in_range.const_data_ptr<uint8_t>();
+    params.grad_input = grad_input.mutable_data_ptr();
+    params.grad_output_dtype = kernel_dtype(gradient.scalar_type(), "gradient dtype");
+    launch(params, gradient.device());
+  }
   return grad_input;
-}
-
-void straight_through_(const Tensor& gradient, const GroupedMatrix& matrix, const Tensor& scales,
-                       const Tensor& in_range) {
-  launch_backward(gradient, matrix, scales, in_range, gradient);
 }
 
 void refuse_double_backward() {

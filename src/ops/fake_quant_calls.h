@@ -6,6 +6,7 @@
 #include <c10/core/ScalarType.h>
 
 #include <cstdint>
+#include <optional>
 
 /// The kernels of kernels/fake_quant.h as calls on tensors, below autograd: shapes and dtypes
 /// checked, outputs allocated.
@@ -46,16 +47,20 @@ Quantized quantize_weight_as(const at::Tensor& weight, const WeightQuantization&
                              at::ScalarType value_dtype, Wanted wanted);
 Quantized quantize_activation_as(const at::Tensor& x, at::ScalarType value_dtype, Wanted wanted);
 
+/// What stored parameters of a weight [out, in] say. Throws Error when their shapes do not fit.
+WeightQuantization check_parameters(at::IntArrayRef shape, const at::Tensor& scales,
+                                    const std::optional<at::Tensor>& zeros, bool symmetric);
+
 /// The value of codes, exact in `dtype` and rounded to `value_dtype`.
 at::Tensor dequantize_codes(const Quantized& quantized, const WeightQuantization& how,
                             at::ScalarType dtype, at::ScalarType value_dtype);
 
-/// The straight-through gradient, exact in the dtype of `matrix`, from the forward's scales and
-/// bits. The second form overwrites a contiguous `gradient` of that dtype.
+/// The straight-through gradient in the dtype of `matrix`, from the forward's scales and bits.
+/// `grad_output` has that dtype, or bfloat16 under a float32 matrix (any other is converted). One
+/// of that dtype, contiguous, is overwritten if `may_overwrite`.
 at::Tensor straight_through(const at::Tensor& grad_output, const kernels::GroupedMatrix& matrix,
-                            const at::Tensor& scales, const at::Tensor& in_range);
-void straight_through_(const at::Tensor& gradient, const kernels::GroupedMatrix& matrix,
-                       const at::Tensor& scales, const at::Tensor& in_range);
+                            const at::Tensor& scales, const at::Tensor& in_range,
+                            bool may_overwrite = false);
 
 /// Throws Error under create_graph.
 void refuse_double_backward();

@@ -150,10 +150,9 @@ struct FakeQuantizedLinear : torch::autograd::Function<FakeQuantizedLinear> {
     Tensor gradient_of_weight(const Tensor& grad) const {
       const Tensor input = x.reshape({-1, x.size(-1)});
       if (cached && cached->accumulate(grad, input)) return {};
-      const Tensor gradient = at::mm(grad.t(), input).to(weight_dtype);
-      straight_through_(gradient, weight_matrix(gradient.sizes(), weight_dtype, how),
-                        quantized.scales, quantized.in_range);
-      return gradient;
+      const Tensor gradient = at::mm(grad.t(), input);
+      return straight_through(gradient, weight_matrix(gradient.sizes(), weight_dtype, how),
+                              quantized.scales, quantized.in_range, /*may_overwrite=*/true);
     }
 
     Tensor x;

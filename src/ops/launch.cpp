@@ -7,7 +7,6 @@
 namespace nibble::ops {
 namespace {
 
-
 /// Rows a thread should take at least: about 32 Ki elements, so that small tensors stay on one.
 int64_t grain(const kernels::GroupedMatrix& matrix) {
   constexpr int64_t kElementsPerTask = 32768;

@@ -1,9 +1,9 @@
-#include "launch.h"
-
 #include <nibble/kernels/fake_quant_cuda.h>
 
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
+
+#include "launch.h"
 
 namespace nibble::ops {
 namespace {

@@ -1,6 +1,6 @@
-#include "launch.h"
-
 #include <nibble/core/error.h>
+
+#include "launch.h"
 
 namespace nibble::ops {
 namespace {

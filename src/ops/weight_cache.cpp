@@ -59,13 +59,12 @@ bool CachedWeight::accumulate(const Tensor& grad_output, const Tensor& input) {
   const Tensor transposed = grad_output.t();
   if (!gradient_.defined()) {
     gradient_ = at::mm(transposed, input);
-  } else if (gradient_.scalar_type() == grad_output.scalar_type()) {
+  } else if (grad_output.scalar_type() == snapshot_.dtype) {
     gradient_.addmm_(transposed, input);
   } else {
-    gradient_.add_(at::mm(transposed, input));
+    // Products under autocast are summed in the dtype of the weight, as autograd does.
+    gradient_ = gradient_.to(snapshot_.dtype).add_(at::mm(transposed, input));
   }
-  // As autograd does: summed in the dtype of the weight.
-  gradient_ = gradient_.to(snapshot_.dtype);
   return true;
 }
 
@@ -74,8 +73,8 @@ void CachedWeight::finalize() {
   finalized_ = true;
   if (!gradient_.defined()) return;
   const at::NoGradGuard no_grad;
-  straight_through_(gradient_, weight_matrix(snapshot_.sizes, snapshot_.dtype, how_),
-                    quantized_.scales, quantized_.in_range);
+  gradient_ = straight_through(gradient_, weight_matrix(snapshot_.sizes, snapshot_.dtype, how_),
+                               quantized_.scales, quantized_.in_range, /*may_overwrite=*/true);
   Tensor& target = weight_.mutable_grad();
   if (target.defined()) {
     target.add_(gradient_);

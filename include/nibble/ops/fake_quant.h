@@ -59,7 +59,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> quantize_activation(const at::Ten
 /// Two codes a byte (numerics/pack_int4.h): int8 [rows, cols] to uint8 [rows, ceil(cols / 2)].
 /// `codes` are -8..7, or 0..15 when `symmetric` is false (stored minus 8).
 at::Tensor pack_int4(const at::Tensor& codes, bool symmetric);
-/// The inverse: uint8 [rows, ceil(cols / 2)] to int8 [rows, cols].
+/// The value of packed codes, as dequantize_weight(unpack_int4(packed, cols, symmetric), ...).
+at::Tensor dequantize_packed_weight(const at::Tensor& packed, const at::Tensor& scales,
+                                    const std::optional<at::Tensor>& zeros, int64_t cols,
+                                    bool symmetric, at::ScalarType dtype);
+/// The inverse of pack_int4: uint8 [rows, ceil(cols / 2)] to int8 [rows, cols].
 at::Tensor unpack_int4(const at::Tensor& packed, int64_t cols, bool symmetric);
 
 }  // namespace nibble::ops

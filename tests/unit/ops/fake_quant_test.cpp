@@ -33,6 +33,9 @@ TEST_P(EveryDtype, CodesAndScalesGiveTheFakeQuantizedWeight) {
     EXPECT_EQ(scales.scalar_type(), scale_dtype);
     const Tensor packed = pack_int4(codes, symmetric);
     EXPECT_TRUE(torch::equal(unpack_int4(packed, 64, symmetric), codes));
+    EXPECT_TRUE(
+        torch::equal(dequantize_packed_weight(packed, scales, zeros, 64, symmetric, GetParam()),
+                     dequantize_weight(codes, scales, zeros, symmetric, GetParam())));
     EXPECT_TRUE(torch::equal(dequantize_weight(codes, scales, zeros, symmetric, GetParam()),
                              fake_quantize_weight(weight, 16, symmetric, scale_dtype)));
   }
@@ -54,6 +57,9 @@ TEST(FakeQuant, OddColumnsPackWithACodeOfZeroBehind) {
   const Tensor packed = pack_int4(codes, true);
   EXPECT_TRUE(torch::equal(packed, torch::tensor({{0xf0, 0x8b}}, at::kByte)));
   EXPECT_TRUE(torch::equal(unpack_int4(packed, 3, true), codes));
+  EXPECT_TRUE(
+      torch::equal(dequantize_packed_weight(packed, torch::ones({1, 1}), {}, 3, true, at::kFloat),
+                   codes.to(at::kFloat)));
 }
 
 TEST(FakeQuant, ActivationsOfAnyRankAreQuantizedByToken) {
