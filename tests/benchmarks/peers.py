@@ -3,7 +3,8 @@
 
 fake-quant      TorchAO's fake quantizers on the matrices of a bench_fake_quant report, eager or
                 compiled; with --nibble-ops our operators too, in turns with TorchAO's
-training-step   a Hugging Face model with TorchAO's QAT quantizers: forward, backward, clipping, AdamW
+training-step   a Hugging Face model with TorchAO's QAT quantizers: forward, backward, clipping,
+                AdamW
 
 Where a package is missing the report holds the reason under "skipped" and no rows.
 """
@@ -133,7 +134,8 @@ class FakeQuantBench:
         nbytes = elements * (self.dtype.itemsize + self.output_dtype.itemsize)
         generator = torch.Generator().manual_seed(7)
         values = torch.randn(self.shape, generator=generator).to(self.device, self.dtype)
-        self.inputs = [values.clone().requires_grad_() for _ in range(max(2, rotated_bytes // nbytes))]
+        count = max(2, rotated_bytes // nbytes)
+        self.inputs = [values.clone().requires_grad_() for _ in range(count)]
         self.gradient = values.to(self.output_dtype)
 
     def convert(self, operator):

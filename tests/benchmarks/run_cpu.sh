@@ -35,8 +35,9 @@ peers() { "$python" "$here/peers.py" "$1" --threads "$threads" "${@:2}"; }
 fake_quant() {  # ROUND
   "$bin/bench_fake_quant" --threads "$threads" --samples "$samples" --group-size "$group_size" \
     --json "$out/kernels/$1.json"
-  peers fake-quant --rows-of "$out/kernels/$1.json" --samples "$samples" --json "$out/torchao/$1.json" \
-    --nibble-ops "$bin/../lib/libnibble_ops.so" --nibble-json "$out/operators/$1.json"
+  peers fake-quant --rows-of "$out/kernels/$1.json" --samples "$samples" \
+    --json "$out/torchao/$1.json" --nibble-ops "$bin/../lib/libnibble_ops.so" \
+    --nibble-json "$out/operators/$1.json"
   peers fake-quant --rows-of "$out/kernels/$1.json" --samples "$samples" --compile \
     --json "$out/torchao_compiled/$1.json"
 }
@@ -50,11 +51,13 @@ training_steps() {  # ROUND
         --json "$out/steps/${dtype}_${scheme}_$1.json"
     done
     peers training-step --model "$model" --scheme none 8da4w 4w --group-size "$group_size" \
-      --tokens "$tokens" --dtype "$dtype" --steps "$steps" --json "$out/huggingface/${dtype}_$1.json"
+      --tokens "$tokens" --dtype "$dtype" --steps "$steps" \
+      --json "$out/huggingface/${dtype}_$1.json"
   done
 }
 
-echo "commit $(git -C "$root" describe --always --dirty), load before: $(cut -d' ' -f1-3 /proc/loadavg)"
+echo "commit $(git -C "$root" describe --always --dirty)"
+echo "load before: $(cut -d' ' -f1-3 /proc/loadavg)"
 for ((round = 1; round <= rounds; ++round)); do
   echo "== round $round of $rounds"
   fake_quant "$round"
