@@ -3,7 +3,8 @@
 
 A and B are reports of a benchmark program or of peers.py, or folders of them; a row that stands in
 several reports of a folder (rounds) counts with its medians. Rows are matched by name, shape, group
-size and dtype. Rows of B that were measured in turns with a baseline get a second table.
+size and dtype. Rows of B that were measured in turns with a baseline get a second table; with the
+same path twice it is the only one.
 """
 
 import argparse
@@ -97,9 +98,10 @@ def main():
     a, b = read_rows(arguments.a), read_rows(arguments.b)
     speedups = {name: a[name]["median_ms"] / b[name]["median_ms"] for name in b if name in a}
     paired = {name: row["ratio"] for name, row in b.items() if "ratio" in row}
-    print_table(["row", "A ms", "B ms", "A / B"],
-                [[name, f"{a[name]['median_ms']:.4f}", f"{b[name]['median_ms']:.4f}",
-                  f"{ratio:.2f}"] for name, ratio in speedups.items()])
+    if arguments.a != arguments.b:
+        print_table(["row", "A ms", "B ms", "A / B"],
+                    [[name, f"{a[name]['median_ms']:.4f}", f"{b[name]['median_ms']:.4f}",
+                      f"{ratio:.2f}"] for name, ratio in speedups.items()])
     if paired:
         print_table(["row of B", "ms", "of its baseline", "baseline"],
                     [[name, f"{b[name]['median_ms']:.4f}", f"{ratio:.3f}", b[name]["baseline"]]
