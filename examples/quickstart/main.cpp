@@ -1,6 +1,7 @@
 // Fine-tunes a small model, with and without quantization-aware training, and shows what int4
 // costs.
 
+#include <nibble/core/allocator.h>
 #include <nibble/core/error.h>
 #include <nibble/io/file.h>
 
@@ -12,6 +13,7 @@
 #include "pipeline.h"
 
 int main(int argc, char** argv) try {
+  nibble::keep_freed_memory();
   quickstart::Settings settings;
   bool smoke = false;
   CLI::App app{

@@ -61,9 +61,9 @@ class BenchFakeQuant(SmokeTestCase):
     def test_rows(self):
         report = self.program("--weight", "24x96", "--activation", "7x40", "--group-size", 32,
                               "--group-size", 64)
-        # Two schemes: float32, bfloat16 and mixed forwards, backwards of the first two. 64 does not
-        # divide 96. Activations: two dtypes.
-        self.check_rows(report, 2 * 5 + 2 * 2, "bytes", "bytes_per_second", "copy_rate",
+        # Forward and backward of two schemes in float32, bfloat16 and mixed, and of 8da4w in
+        # bfloat16 with float scales. 64 does not divide 96. Activations: two dtypes.
+        self.check_rows(report, 2 * 7 + 2 * 2, "bytes", "bytes_per_second", "copy_rate",
                         "fraction_of_copy_rate")
         sizes = {(row["name"], row["dtype"]): row["bytes"] for row in report["rows"]}
         values = 24 * 96

@@ -9,7 +9,11 @@ from op_test_case import DTYPES, OpTestCase, gradient, ops
 WEIGHT = "Tensor weight, int group_size, bool symmetric, ScalarType scale_dtype"
 SCHEMAS = {
     "fake_quantize_weight": f"({WEIGHT}) -> Tensor",
-    "fake_quantize_activation": "(Tensor x) -> Tensor",
+    "fake_quantize_activation": "(Tensor x, ScalarType? value_dtype=None) -> Tensor",
+    "fake_quantized_linear": "(Tensor x, Tensor weight, Tensor? bias, int group_size, "
+                             "bool symmetric, ScalarType scale_dtype) -> Tensor",
+    "dequantize_packed_weight": "(Tensor packed, Tensor scales, Tensor? zeros, int cols, "
+                                "bool symmetric, ScalarType dtype) -> Tensor",
     "quantize_weight": f"({WEIGHT}) -> (Tensor codes, Tensor scales, Tensor zeros)",
     "quantize_activation": "(Tensor x) -> (Tensor codes, Tensor scales, Tensor zeros)",
     "dequantize_weight": "(Tensor codes, Tensor scales, Tensor? zeros, bool symmetric, "
@@ -40,6 +44,11 @@ def sample_calls(dtype=torch.float32):
         yield "unpack_int4", (ops.pack_int4(codes, symmetric), 64, symmetric)
         yield "pack_int4", (codes[:, :63].contiguous(), symmetric)
         yield "unpack_int4", (ops.pack_int4(codes[:, :63], symmetric), 63, symmetric)
+        packed = ops.pack_int4(codes, symmetric)
+        yield "dequantize_packed_weight", (packed, scales, zeros, 64, symmetric, dtype)
+        x = torch.randn(2, 3, 64).to(dtype)
+        for bias in (None, torch.randn(6).to(dtype)):
+            yield "fake_quantized_linear", (x, weight, bias, 32, symmetric, scale_dtype)
     yield "dequantize_weight", (codes, scales, None, True, dtype)
     for shape in ((64,), (5, 64), (2, 3, 64), (2, 1, 3, 7), (0, 64)):
         yield "fake_quantize_activation", (torch.randn(shape).to(dtype),)
