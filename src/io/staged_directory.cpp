@@ -1,18 +1,16 @@
-#include <nibble/io/staged_directory.h>
-
 #include <nibble/core/error.h>
 #include <nibble/io/file.h>
 #include <nibble/io/json.h>
+#include <nibble/io/staged_directory.h>
 
 #include <nlohmann/json.hpp>
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <string>
 #include <system_error>
+#include <unistd.h>
 
 namespace nibble::io {
 namespace {

@@ -5,8 +5,8 @@
 
 namespace nibble::testing {
 
-/// SmolLM2-135M-Instruct.Q4_1.gguf: NIBBLE_SMOLLM2_GGUF, else the file anywhere under models/. Empty
-/// where there is none; tests then skip.
+/// SmolLM2-135M-Instruct.Q4_1.gguf: NIBBLE_SMOLLM2_GGUF, else the file anywhere under models/.
+/// Empty where there is none; tests then skip.
 inline std::filesystem::path smollm2_gguf() {
   namespace fs = std::filesystem;
   if (const char* path = std::getenv("NIBBLE_SMOLLM2_GGUF")) return path;

@@ -109,7 +109,8 @@ TEST(Decoder, ATiedParameterIsListedOnce) {
   EXPECT_TRUE(tied->has_tied_embeddings());
   EXPECT_TRUE(tied->lm_head->weight.is_same(tied->model->embed_tokens->weight));
   EXPECT_EQ(nn::unique_named_parameters(*tied).size() + 1, tied->named_parameters().size());
-  for (const auto& entry : nn::unique_named_parameters(*tied)) EXPECT_NE(entry.first, "lm_head.weight");
+  for (const auto& entry : nn::unique_named_parameters(*tied))
+    EXPECT_NE(entry.first, "lm_head.weight");
 
   const auto untied = tiny_model(with(tiny_config(), "tie_word_embeddings", false));
   EXPECT_FALSE(untied->has_tied_embeddings());

@@ -1,6 +1,5 @@
-#include <nibble/train/metrics.h>
-
 #include <nibble/io/file.h>
+#include <nibble/train/metrics.h>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -21,7 +20,8 @@ TEST(MetricsLog, EveryRecordIsOnDiskAtOnce) {
 TEST(MetricsLog, AResumedRunReplacesWhatTheKilledOneWroteTooFar) {
   const testing::TempDir folder;
   const auto path = folder.path() / "training.jsonl";
-  io::write_file_atomically(path, "{\"step\":0}\n{\"step\":\"x\"}\n{\"step\":1}\n{\"step\":2}\n{\"ste");
+  io::write_file_atomically(path,
+                            "{\"step\":0}\n{\"step\":\"x\"}\n{\"step\":1}\n{\"step\":2}\n{\"ste");
   MetricsLog log(path, 1);
   log.append({{"step", 1}, {"again", true}});
   EXPECT_EQ(io::read_text_file(path), "{\"step\":0}\n{\"step\":1,\"again\":true}\n");

@@ -1,6 +1,5 @@
-#include <nibble/train/optimizer.h>
-
 #include <nibble/core/error.h>
+#include <nibble/train/optimizer.h>
 
 #include <torch/torch.h>
 
