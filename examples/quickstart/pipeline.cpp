@@ -15,6 +15,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cmath>
 #include <fstream>
 
 #include "redaction_rows.h"
@@ -29,6 +30,12 @@ using nibble::train::Recipe;
 using nibble::train::Trainer;
 
 constexpr int64_t kAnswerTokens = 120;
+
+/// What a stage costs, in full-precision steps of two rows: for the time left. Measured.
+constexpr double kQatStepCost = 1.25;
+constexpr double kScoredRowCost = 0.14;
+constexpr double kModelLoadCost = 1.0;
+constexpr double kAnswerCost = 4.0;
 
 /// A training phase: which rows of the training file, from which model, into which folder.
 struct Phase {
@@ -48,6 +55,7 @@ class Job {
   Outcome run() {
     const double start = nibble::train::unix_time();
     outcome_.settings = settings_;
+    start_ = start;
     write_rows();
     const fs::path warm = train({"warm-up", settings_.model, 0, settings_.warmup_steps, false});
     const int64_t used = settings_.warmup_steps * settings_.rows_per_step;
@@ -60,6 +68,31 @@ class Job {
   }
 
  private:
+  double answers_cost() const {
+    return 3 * kAnswerCost * static_cast<double>(settings_.shown_rows);
+  }
+
+  /// Of all stages, in the unit of the costs above.
+  double total_cost() const {
+    return static_cast<double>(settings_.warmup_steps) +
+           static_cast<double>(settings_.branch_steps) * (1 + kQatStepCost) +
+           3 * (kModelLoadCost + kScoredRowCost * static_cast<double>(settings_.held_out_rows)) +
+           answers_cost();
+  }
+
+  /// Begins a stage that costs `cost`, and says how long all that is left will take at the pace so
+  /// far.
+  void announce(const std::string& stage, double cost) {
+    std::string line = "--- " + stage;
+    if (done_cost_ > 0) {
+      const double elapsed = nibble::train::unix_time() - start_;
+      const double left = elapsed / done_cost_ * (total_cost() - done_cost_);
+      line += nibble::detail::concat(" (about ", std::lround(left / 60 + 0.5), " min left in all)");
+    }
+    nibble::log::info(line);
+    done_cost_ += cost;
+  }
+
   void write_rows() const {
     const int64_t steps = settings_.warmup_steps + settings_.branch_steps;
     fs::create_directories(settings_.output);
@@ -104,7 +137,8 @@ class Job {
 
   /// Trains one phase and returns the directory of its model: the converted one after QAT.
   fs::path train(const Phase& phase) {
-    nibble::log::info(nibble::detail::concat("--- ", phase.name, ": ", phase.steps, " steps"));
+    announce(nibble::detail::concat(phase.name, ": ", phase.steps, " steps"),
+             static_cast<double>(phase.steps) * (phase.qat ? kQatStepCost : 1.0));
     Trainer trainer(recipe_of(phase));
     trainer.run();
     outcome_.curves.push_back(read_curve(phase));
@@ -134,7 +168,8 @@ class Job {
   };
 
   Scores score(LoadedModel& loaded, const std::vector<Row>& rows, const char* name) {
-    nibble::log::info(nibble::detail::concat("scoring ", rows.size(), " held-out rows: ", name));
+    announce(nibble::detail::concat("scoring ", rows.size(), " held-out rows: ", name),
+             kModelLoadCost + kScoredRowCost * static_cast<double>(rows.size()));
     Scores scores{nibble::eval::evaluate_rows(*loaded.model, rows), {}};
     for (const auto& row : scores.held_out.rows) scores.exact.push_back(row.exact_match());
     return scores;
@@ -161,6 +196,7 @@ class Job {
     report.layers = nibble::train::quantized_layer_sizes(*qat.model, at::kBFloat16);
     report.file = {2 * nibble::nn::parameter_count(*model.model),
                    static_cast<int64_t>(fs::file_size(int4 / "model.safetensors"))};
+    announce("answers side by side", answers_cost());
     for (const size_t index : shown_rows(fp.exact, after_ptq.exact, after_qat.exact)) {
       const RedactionRow& row = held_out_[index];
       outcome_.answers.push_back({row.input, row.output, reply(model, format, row.input),
@@ -208,6 +244,8 @@ class Job {
 
   Settings settings_;
   std::vector<RedactionRow> held_out_;
+  double start_ = 0;
+  double done_cost_ = 0;  ///< of the stages before the current one, once that is announced
   Outcome outcome_;
 };
 

@@ -22,7 +22,7 @@ nlohmann::json to_json(const std::optional<SizeChange>& size) {
 }
 
 void print_result(std::ostream& out, const char* name, const ModelResult& result) {
-  out << std::left << std::setw(16) << name << std::right << std::fixed << std::setprecision(4)
+  out << std::left << std::setw(18) << name << std::right << std::fixed << std::setprecision(4)
       << std::setw(8) << result.loss;
   if (result.exact_match) {
     out << std::setprecision(1) << std::setw(12) << 100 * *result.exact_match << " %";
@@ -34,7 +34,7 @@ void print_size(std::ostream& out, const char* name, const std::optional<SizeCha
   if (!size) return;
   constexpr double kMegabyte = 1e6;
   const auto megabytes = [](int64_t bytes) { return static_cast<double>(bytes) / kMegabyte; };
-  out << std::left << std::setw(16) << name << std::right << std::fixed << std::setprecision(1)
+  out << std::left << std::setw(18) << name << std::right << std::fixed << std::setprecision(1)
       << megabytes(size->full_precision_bytes) << " MB -> " << megabytes(size->quantized_bytes)
       << " MB (" << size->ratio() << "x smaller)\n";
 }
@@ -60,7 +60,7 @@ nlohmann::json to_json(const RecoveryReport& report) {
 
 std::string to_text(const RecoveryReport& report) {
   std::ostringstream out;
-  out << std::left << std::setw(16) << "model" << std::right << std::setw(8) << "loss"
+  out << std::left << std::setw(18) << "model" << std::right << std::setw(8) << "loss"
       << (report.full_precision.exact_match ? "   exact match" : "") << "\n";
   print_result(out, "full precision", report.full_precision);
   print_result(out, "PTQ", report.ptq);
