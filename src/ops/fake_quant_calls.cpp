@@ -155,14 +155,14 @@ Tensor dequantize_codes(const Quantized& quantized, const WeightQuantization& ho
     params.output = output.mutable_data_ptr();
     launch(params, codes.device());
   }
-  return output.to(value_dtype);
+  return cast(output, value_dtype);
 }
 
 Tensor straight_through(const Tensor& grad_output, const GroupedMatrix& matrix,
                         const Tensor& scales, const Tensor& in_range, bool may_overwrite) {
   const at::ScalarType dtype = scalar_type(matrix.dtype);
   const bool read_as_it_is = dtype == at::kFloat && grad_output.scalar_type() == at::kBFloat16;
-  const Tensor gradient = (read_as_it_is ? grad_output : grad_output.to(dtype)).contiguous();
+  const Tensor gradient = (read_as_it_is ? grad_output : cast(grad_output, dtype)).contiguous();
   const bool overwrites = may_overwrite && gradient.scalar_type() == dtype;
   const Tensor grad_input =
       overwrites ? gradient : at::empty(gradient.sizes(), gradient.options().dtype(dtype));

@@ -12,6 +12,12 @@
 /// checked, outputs allocated.
 namespace nibble::ops {
 
+/// `tensor` itself where it has the dtype: even a conversion that does nothing is a call of the
+/// dispatcher, and below autograd none may return its input.
+inline at::Tensor cast(const at::Tensor& tensor, at::ScalarType dtype) {
+  return tensor.scalar_type() == dtype ? tensor : tensor.to(dtype);
+}
+
 /// How a weight is quantized: the arguments that the operators share.
 struct WeightQuantization {
   int64_t group_size;

@@ -66,8 +66,8 @@ void check_operands(const Tensor& x, const Tensor& weight) {
 Tensor product(const Tensor& x, const Tensor& fq_weight, const std::optional<Tensor>& bias,
                at::ScalarType dtype) {
   return at::linear(
-      x.to(dtype), fq_weight,
-      bias.has_value() && bias->defined() ? std::optional(bias->to(dtype)) : std::nullopt);
+      cast(x, dtype), fq_weight,
+      bias.has_value() && bias->defined() ? std::optional(cast(*bias, dtype)) : std::nullopt);
 }
 
 Tensor forward_without_gradient(const Tensor& x, const Tensor& weight,
@@ -90,7 +90,7 @@ struct FakeQuantizedLinear : torch::autograd::Function<FakeQuantizedLinear> {
     const BelowAutogradAndAutocast guard;
     FakeQuantizedWeight fq = fake_quantize(
         weight, how, dtype, {.codes = x.requires_grad(), .in_range = weight.requires_grad()});
-    const Tensor input = x.to(dtype);
+    const Tensor input = cast(x, dtype);
     ctx->save_for_backward({weight.requires_grad() ? input : Tensor(),
                             x.requires_grad() ? fq.quantized.codes : Tensor(), fq.quantized.scales,
                             how.symmetric ? Tensor() : fq.quantized.zeros,
@@ -118,7 +118,7 @@ struct FakeQuantizedLinear : torch::autograd::Function<FakeQuantizedLinear> {
     if (ctx->needs_input_grad(kX)) result[kX] = saved.gradient_of_x(grad);
     if (ctx->needs_input_grad(kWeight)) result[kWeight] = saved.gradient_of_weight(grad);
     if (saved.bias_dtype.has_value() && ctx->needs_input_grad(kBias)) {
-      result[kBias] = grad.sum(0).to(*saved.bias_dtype);
+      result[kBias] = cast(grad.sum(0), *saved.bias_dtype);
     }
     return result;
   }
@@ -143,7 +143,7 @@ struct FakeQuantizedLinear : torch::autograd::Function<FakeQuantizedLinear> {
 
     Tensor gradient_of_x(const Tensor& grad) const {
       const Tensor fq_weight = dequantize_codes(quantized, how, weight_dtype, grad.scalar_type());
-      return at::mm(grad, fq_weight).view(x_sizes).to(x_dtype);
+      return cast(at::mm(grad, fq_weight).view(x_sizes), x_dtype);
     }
 
     /// Undefined where a CacheScope takes it.

@@ -63,7 +63,7 @@ bool CachedWeight::accumulate(const Tensor& grad_output, const Tensor& input) {
     gradient_.addmm_(transposed, input);
   } else {
     // Products under autocast are summed in the dtype of the weight, as autograd does.
-    gradient_ = gradient_.to(snapshot_.dtype).add_(at::mm(transposed, input));
+    gradient_ = cast(gradient_, snapshot_.dtype).add_(at::mm(transposed, input));
   }
   return true;
 }
