@@ -11,11 +11,13 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <iostream>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "checks.h"
 #include "run_main.h"
 
 namespace {
@@ -25,7 +27,7 @@ struct Arguments {
   std::string scheme, grid, scale_dtype;  ///< empty: no PTQ, the scheme's default
   std::optional<int64_t> group_size;
   std::string perplexity;
-  int64_t context = 512;
+  std::optional<int64_t> context;
   std::optional<int64_t> max_tokens;
   std::string hellaswag;
   std::optional<int64_t> limit;
@@ -52,13 +54,21 @@ void add_options(CLI::App& app, Arguments& arguments) {
   app.add_option("--scale-dtype", arguments.scale_dtype, "default: float32 (8da4w), bfloat16 (4w)")
       ->check(dtypes)
       ->needs(quantize);
-  app.add_option("--perplexity", arguments.perplexity, "a text file, read as it is");
-  app.add_option("--context", arguments.context, "tokens in a window");
-  app.add_option("--max-tokens", arguments.max_tokens)->check(CLI::PositiveNumber);
-  app.add_option("--hellaswag", arguments.hellaswag, "JSONL rows: query, endings, label");
-  app.add_option("--limit", arguments.limit, "rows of --hellaswag")->check(CLI::PositiveNumber);
-  app.add_option("--logits", arguments.logits, "token ids")->delimiter(',');
-  app.add_option("--out", arguments.logits_path, "where --logits go (safetensors)");
+  auto* perplexity =
+      app.add_option("--perplexity", arguments.perplexity, "a text file, read as it is");
+  app.add_option("--context", arguments.context,
+                 "tokens in a window, default 512 or what the model can hold")
+      ->needs(perplexity);
+  app.add_option("--max-tokens", arguments.max_tokens, "of the text")
+      ->check(nibble::apps::positive_integer())
+      ->needs(perplexity);
+  auto* hellaswag =
+      app.add_option("--hellaswag", arguments.hellaswag, "JSONL rows: query, endings, label");
+  app.add_option("--limit", arguments.limit, "rows of --hellaswag")
+      ->check(nibble::apps::positive_integer())
+      ->needs(hellaswag);
+  auto* logits = app.add_option("--logits", arguments.logits, "token ids")->delimiter(',');
+  app.add_option("--out", arguments.logits_path, "where --logits go (safetensors)")->needs(logits);
   app.add_option("--json", arguments.json, "results as JSON");
 }
 
@@ -85,8 +95,13 @@ nlohmann::json run(const Arguments& arguments, nibble::eval::LoadedModel& loaded
     if (arguments.max_tokens && static_cast<size_t>(*arguments.max_tokens) < ids.size()) {
       ids.resize(static_cast<size_t>(*arguments.max_tokens));
     }
-    results["perplexity"] =
-        to_json(nibble::eval::evaluate_perplexity(*loaded.model, ids, arguments.context));
+    NIBBLE_CHECK(ids.size() >= 2, arguments.perplexity,
+                 ": perplexity needs at least 2 tokens, got ", ids.size(),
+                 arguments.max_tokens ? " under --max-tokens" : "");
+    constexpr int64_t kDefaultContext = 512;
+    const int64_t context = arguments.context.value_or(
+        std::min(kDefaultContext, loaded.model->config().max_position_embeddings));
+    results["perplexity"] = to_json(nibble::eval::evaluate_perplexity(*loaded.model, ids, context));
   }
   if (!arguments.hellaswag.empty()) {
     const auto questions = nibble::eval::read_hellaswag_questions(
@@ -110,6 +125,8 @@ int evaluate(int argc, char** argv) {
   NIBBLE_CHECK(
       !arguments.perplexity.empty() || !arguments.hellaswag.empty() || !arguments.logits.empty(),
       "nothing to measure: give --perplexity, --hellaswag or --logits");
+  if (!arguments.json.empty()) nibble::apps::check_can_write("--json", arguments.json);
+  if (!arguments.logits.empty()) nibble::apps::check_can_write("--out", arguments.logits_path);
 
   auto loaded =
       nibble::eval::load_any_model(arguments.model, {.dtype = dtype_from(arguments.dtype)});

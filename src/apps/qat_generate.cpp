@@ -11,6 +11,7 @@
 #include <iostream>
 #include <string>
 
+#include "checks.h"
 #include "run_main.h"
 
 namespace {
@@ -52,7 +53,8 @@ int generate(int argc, char** argv) {
   CLI::App app{"Asks a model: full precision or quantized, Hugging Face directory or GGUF."};
   app.add_option("--model", arguments.model)->required();
   app.add_option("--prompt", arguments.prompt, "the user's message")->required();
-  app.add_option("--max-new-tokens", arguments.options.max_new_tokens)->check(CLI::PositiveNumber);
+  app.add_option("--max-new-tokens", arguments.options.max_new_tokens)
+      ->check(nibble::apps::positive_integer());
   app.add_option("--temperature", arguments.options.temperature, "0: greedy");
   app.add_option("--top-k", arguments.options.top_k, "0: all");
   app.add_option("--top-p", arguments.options.top_p);

@@ -7,11 +7,17 @@
 
 namespace nibble::apps {
 
-/// Runs a program: an exception becomes one line on standard error and exit code 1.
+/// Runs a program: an exception becomes one line on standard error and exit code 1, and so does
+/// output that could not be written.
 inline int run_main(int (*program)(int, char**), int argc, char** argv) {
   try {
     keep_freed_memory();
-    return program(argc, argv);
+    const int code = program(argc, argv);
+    if (code == 0 && !std::cout.flush()) {
+      std::cerr << argv[0] << ": standard output could not be written" << std::endl;
+      return 1;
+    }
+    return code;
   } catch (const std::exception& error) {
     std::cerr << argv[0] << ": " << error.what() << std::endl;
     return 1;

@@ -31,15 +31,18 @@ int train(int argc, char** argv) {
 
   const auto [recipe, warnings] = nibble::train::load_recipe(config, app.remaining());
   for (const std::string& warning : warnings) nibble::log::warning(warning);
-  std::signal(SIGTERM, request_stop);
 
   nibble::train::Trainer trainer(recipe);
+  // Before there is anything to save, and again after the last step, which saved, a signal ends the
+  // program at once: whatever is written meanwhile is written under a temporary name.
+  std::signal(SIGTERM, request_stop);
   if (trainer.run([] { return stop_requested.load(); }) == nibble::train::RunEnd::kPreempted) {
     nibble::log::warning(recipe.checkpoint.enabled
                              ? "stopped by SIGTERM; the same command goes on from here"
                              : "stopped by SIGTERM; nothing is saved (checkpoint.enabled: false)");
     return kPreemptedExitCode;
   }
+  std::signal(SIGTERM, SIG_DFL);
   nibble::train::finish(trainer);
   return 0;
 }

@@ -15,8 +15,8 @@ namespace nibble::eval {
 Perplexity evaluate_perplexity(models::CausalLMImpl& model, std::span<const int64_t> ids,
                                int64_t context) {
   const int64_t positions = model.config().max_position_embeddings;
-  NIBBLE_CHECK(context >= 2 && context <= positions, "context is ", context,
-               "; allowed for this model: 2 to ", positions);
+  NIBBLE_CHECK(context >= 2 && context <= positions, "a context of ", context,
+               " tokens; allowed for this model: 2 to ", positions);
   const EvaluationScope scope(model);
   const at::Tensor text = torch::tensor(at::ArrayRef<int64_t>(ids.data(), ids.size()), at::kLong);
   Perplexity result;
@@ -29,6 +29,8 @@ Perplexity evaluate_perplexity(models::CausalLMImpl& model, std::span<const int6
     result.scored += scored;
   }
   NIBBLE_CHECK(result.scored > 0, "perplexity needs at least 2 tokens, the text has ", ids.size());
+  NIBBLE_CHECK(std::isfinite(result.nll_sum),
+               "the model gives NaN or infinite logits for this text");
   result.value = std::exp(result.nll_sum / static_cast<double>(result.scored));
   return result;
 }

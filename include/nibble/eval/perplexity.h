@@ -17,7 +17,7 @@ struct Perplexity {
 
 /// Perplexity of a text of token ids, cut into windows of `context` tokens without overlap. The
 /// first token of each window has no context and is not scored. Throws Error when `context` is less
-/// than 2 or more than the model's positions, or no token is left to score.
+/// than 2 or more than the model's positions, no token is left to score, or a logit is not finite.
 Perplexity evaluate_perplexity(models::CausalLMImpl& model, std::span<const int64_t> ids,
                                int64_t context);
 
