@@ -30,12 +30,12 @@ std::tuple<Tensor, Tensor, Tensor> quantize_weight_forward(const Tensor& weight,
                                                            bool symmetric,
                                                            at::ScalarType scale_dtype) {
   Quantized result = quantize_weight_as(weight, {group_size, symmetric, scale_dtype},
-                                        weight.scalar_type(), {.codes = true});
+                                        weight.scalar_type(), {.codes = true, .zeros = true});
   return {result.codes, result.scales, result.zeros};
 }
 
 std::tuple<Tensor, Tensor, Tensor> quantize_activation_forward(const Tensor& x) {
-  Quantized result = quantize_activation_as(x, x.scalar_type(), {.codes = true});
+  Quantized result = quantize_activation_as(x, x.scalar_type(), {.codes = true, .zeros = true});
   return {result.codes, result.scales, result.zeros};
 }
 

@@ -47,8 +47,8 @@ Quantized quantize(const Tensor& input, const GroupedMatrix& matrix, at::IntArra
   }
   if (wanted.codes) {
     result.codes = at::empty(input.sizes(), input.options().dtype(at::kChar));
-    result.zeros = at::empty_like(result.scales);
   }
+  if (wanted.zeros) result.zeros = at::empty_like(result.scales);
   if (wanted.in_range) {
     result.in_range = at::empty({matrix.rows, kernels::mask_row_bytes(matrix.cols)},
                                 input.options().dtype(at::kByte));

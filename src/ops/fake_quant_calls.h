@@ -31,10 +31,11 @@ struct WeightQuantization {
 struct Wanted {
   bool values = false;
   bool codes = false;
+  bool zeros = false;
   bool in_range = false;
 };
 
-/// What it gave; undefined where nothing was wanted. Zeros come with the codes.
+/// What it gave; undefined where nothing was wanted. Scales always come.
 struct Quantized {
   at::Tensor values;
   at::Tensor codes;

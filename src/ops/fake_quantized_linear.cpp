@@ -48,6 +48,7 @@ FakeQuantizedWeight fake_quantize(const Tensor& weight, const WeightQuantization
     wanted.in_range = weight.requires_grad();
   }
   wanted.values = true;
+  wanted.zeros = wanted.codes && !how.symmetric;
   result.quantized = quantize_weight_as(weight, how, dtype, wanted);
   result.values = std::exchange(result.quantized.values, Tensor());
   if (cache != nullptr) result.cached = cache->insert(weight, how, result.quantized);
@@ -93,7 +94,7 @@ struct FakeQuantizedLinear : torch::autograd::Function<FakeQuantizedLinear> {
     const Tensor input = cast(x, dtype);
     ctx->save_for_backward({weight.requires_grad() ? input : Tensor(),
                             x.requires_grad() ? fq.quantized.codes : Tensor(), fq.quantized.scales,
-                            how.symmetric ? Tensor() : fq.quantized.zeros,
+                            fq.quantized.zeros,
                             weight.requires_grad() ? fq.quantized.in_range : Tensor()});
     auto& data = ctx->saved_data;
     data["group_size"] = how.group_size;
