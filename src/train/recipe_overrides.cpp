@@ -11,9 +11,6 @@
 namespace nibble::train {
 namespace {
 
-/// Of the sections of a key; a file may nest as deep (yaml_node.cpp).
-constexpr size_t kMaxDepth = 32;
-
 struct Override {
   std::string path;
   std::string value;

@@ -21,7 +21,6 @@ namespace {
 
 using Kind = YamlNode::Kind;
 
-constexpr size_t kMaxDepth = 32;
 constexpr size_t kMaxExpandedBytes = size_t{2} << 20;
 
 /// Text of the tree, and 64 bytes for each of its nodes.

@@ -7,6 +7,9 @@
 
 namespace nibble::train {
 
+/// How deep a file may nest, and a key on the command line.
+inline constexpr size_t kMaxDepth = 32;
+
 /// A YAML value that remembers where it was written. Map keys are unique strings, aliases and merge
 /// keys are expanded, environment variables are not (interpolate_environment).
 struct YamlNode {
@@ -37,7 +40,7 @@ using Locate = std::function<std::string(int line)>;
 /// Plain null, none (any case), ~ and nothing are null.
 /// Throws Error with the location on bad syntax, tabs in the indentation, duplicate keys, text that
 /// is not UTF-8, no or several documents, unknown tags, and beyond the bounds on size (1 MiB),
-/// nesting (32) and the size after expansion of aliases (2 MiB).
+/// nesting (kMaxDepth) and the size after expansion of aliases (2 MiB).
 YamlNode parse_yaml_document(std::string_view text, const Locate& locate);
 
 /// Parses one value in flow style, for example `[0.9, 0.95]`.
