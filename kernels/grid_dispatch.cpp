@@ -29,4 +29,15 @@ void fail_gradient_dtypes(const FakeQuantBackwardParams& params) {
        static_cast<int>(gradients.output), " in and ", static_cast<int>(gradients.input), " out");
 }
 
+void fail_dequantized_dtype(const DequantizeParams& params) {
+  fail("the values of a matrix of kernel dtype ", static_cast<int>(params.matrix.dtype),
+       " have its dtype, or are bfloat16 where it is float32; got ",
+       static_cast<int>(*params.output_dtype));
+}
+
+void check_packing(const GroupedMatrix& matrix, const void* packed_codes) {
+  NIBBLE_CHECK(packed_codes == nullptr || matrix.grid != GridKind::kAsymmetricInt8,
+               "int8 codes cannot be packed into four bits");
+}
+
 }  // namespace nibble::kernels

@@ -29,6 +29,10 @@ struct GradientDTypes {
 GradientDTypes gradient_dtypes(const FakeQuantBackwardParams& params);
 [[noreturn]] void fail_gradient_dtypes(const FakeQuantBackwardParams& params);
 
+[[noreturn]] void fail_dequantized_dtype(const DequantizeParams& params);
+/// Throws Error when packed codes are asked of a grid that has more than 16 of them.
+void check_packing(const GroupedMatrix& matrix, const void* packed_codes);
+
 template <class Body>
 void dispatch_dtype(DType dtype, Body&& body) {
   switch (dtype) {
@@ -78,6 +82,17 @@ void dispatch_gradients(const FakeQuantBackwardParams& params, Tag<D> element, B
     }
   }
   fail_gradient_dtypes(params);
+}
+
+/// Calls body(Tag<Out>) for a matrix of element type D.
+template <class D, class Body>
+void dispatch_dequantized(const DequantizeParams& params, Tag<D> element, Body&& body) {
+  const DType dtype = params.output_dtype.value_or(params.matrix.dtype);
+  if (dtype == params.matrix.dtype) return body(element);
+  if constexpr (std::is_same_v<D, float>) {
+    if (dtype == DType::kBFloat16) return body(Tag<numerics::BFloat16>{});
+  }
+  fail_dequantized_dtype(params);
 }
 
 /// The grid that stored parameters describe. `zero` is ignored by the symmetric grid.

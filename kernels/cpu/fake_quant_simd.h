@@ -1,5 +1,7 @@
 #pragma once
 
+#include <nibble/numerics/pack_int4.h>
+
 #include <cstring>
 
 #include "../grid_dispatch.h"
@@ -8,7 +10,7 @@
 
 /// The CPU kernels over one SIMD register type V (simd_avx2.h, simd_avx512.h): the same loops, and
 /// the formulas of numerics/grids.h, for every instruction set. A group is read twice, the second
-/// time from the L1 cache: once for its extremes, once to quantize.
+/// time from the cache: once for its extremes, once to quantize.
 ///
 /// Whatever is instantiated here must depend on V or be always inlined, see host_device.h.
 namespace nibble::kernels::cpu {
@@ -50,16 +52,75 @@ NIBBLE_HD void for_each_block(int64_t size, Body&& body) {
   if (first < size) body(first, size - first);
 }
 
-template <class V, class Grid, class D>
-NIBBLE_HD Grid choose_grid(const D* values, int64_t size) {
-  V lowest(static_cast<float>(values[0]));
-  V highest = lowest;
+/// Smallest and largest values seen by each lane.
+template <class V>
+struct Extremes {
+  V lowest;
+  V highest;
+};
+
+template <class V, class D>
+NIBBLE_HD Extremes<V> extremes_of(const D* values, int64_t size) {
+  const V first(static_cast<float>(values[0]));
+  Extremes<V> seen{first, first};
   for_each_block<V>(size, [&](int64_t i, auto count) {
     const V value = load<V>(values + i, count);
-    lowest = nan_min(value, lowest);
-    highest = nan_max(value, highest);
+    seen = {nan_min(value, seen.lowest), nan_max(value, seen.highest)};
   });
-  return Grid::choose(reduce_min(lowest), reduce_max(highest));
+  return seen;
+}
+
+/// The grids of up to as many groups as V has lanes. Their parameters are chosen in one go, a group
+/// a lane: the divisions, and reducing the extremes, would cost a group of 32 more than its values.
+template <class V, class Grid>
+class GridBatch {
+ public:
+  template <class D>
+  NIBBLE_HD GridBatch(const D* values, int64_t group_size, int64_t groups)
+      : grids_(choose(values, group_size, groups)) {}
+
+  NIBBLE_HD Grid operator[](int64_t group) const {
+    return grids_.template map<float>([&](const Stored& lanes) { return lanes.values[group]; });
+  }
+
+ private:
+  using Stored = typename V::Stored;
+  using Grids = typename Grid::template With<Stored>;
+
+  template <class D>
+  NIBBLE_HD static Grids choose(const D* values, int64_t group_size, int64_t groups) {
+    Stored lowest[V::kLanes], highest[V::kLanes];
+    for (int64_t i = 0; i < groups; ++i) {
+      const Extremes<V> seen = extremes_of<V>(values + i * group_size, group_size);
+      seen.lowest.store(lowest[i].values);
+      seen.highest.store(highest[i].values);
+    }
+    for (int64_t spare = groups; spare < V::kLanes; ++spare) {
+      lowest[spare] = lowest[0];
+      highest[spare] = highest[0];
+    }
+    const auto chosen = Grid::template With<V>::choose(min_of_each(lowest), max_of_each(highest));
+    return chosen.template map<Stored>([](V parameter) {
+      Stored lanes;
+      parameter.store(lanes.values);
+      return lanes;
+    });
+  }
+
+  Grids grids_;
+};
+
+/// The same for a single group.
+template <class Grid>
+struct OneGrid {
+  Grid grid;
+  NIBBLE_HD Grid operator[](int64_t) const { return grid; }
+};
+
+template <class V, class Grid, class D>
+NIBBLE_HD OneGrid<Grid> choose_one(const D* values, int64_t size) {
+  const Extremes<V> seen = extremes_of<V>(values, size);
+  return {Grid::choose(reduce_min(seen.lowest), reduce_max(seen.highest))};
 }
 
 template <class T>
@@ -72,13 +133,39 @@ NIBBLE_HD float stored(const void* values, int64_t index) {
   return values == nullptr ? 0.0f : static_cast<float>(static_cast<const S*>(values)[index]);
 }
 
+/// Codes minus `smallest` at the columns of a packed row from `col` on.
+template <class V>
+NIBBLE_HD void store_nibbles(V code, int smallest, uint8_t* row, int64_t col, int64_t count) {
+  if (count == V::kLanes && col % 2 == 0) {
+    code.store_nibbles(row + col / 2, smallest);
+    return;
+  }
+  int8_t codes[V::kLanes];
+  code.store(codes);
+  for (int64_t i = 0; i < count; ++i) numerics::set_nibble(row, col + i, codes[i] - smallest);
+}
+
+template <class V>
+NIBBLE_HD V load_nibbles(const uint8_t* row, int64_t col, int64_t count) {
+  if (count == V::kLanes && col % 2 == 0) return V::load_nibbles(row + col / 2);
+  int8_t nibbles[V::kLanes] = {};
+  for (int64_t i = 0; i < count; ++i) {
+    nibbles[i] = static_cast<int8_t>(numerics::nibble_at(row, col + i));
+  }
+  return V::load(nibbles);
+}
+
 template <class V, class Grid, class D, class Out>
-NIBBLE_HD void fake_quantize_group(const Grid& grid, int64_t size, const D* input, Out* output,
-                                   int8_t* codes, RowBitWriter* bits) {
+NIBBLE_HD void fake_quantize_group(const Grid& grid, int64_t first, int64_t size, const D* input,
+                                   Out* output, int8_t* codes, uint8_t* packed_codes,
+                                   RowBitWriter* bits) {
+  constexpr int kSmallest = static_cast<int>(Grid::kMinCode);
   for_each_block<V>(size, [&](int64_t i, auto count) {
-    const auto [code, in_range] = numerics::quantize(grid, load<V>(input + i, count));
-    if (output != nullptr) store(grid.dequantize(code), output + i, count);
-    if (codes != nullptr) store(code, codes + i, count);
+    const int64_t col = first + i;
+    const auto [code, in_range] = numerics::quantize(grid, load<V>(input + col, count));
+    if (output != nullptr) store(grid.dequantize(code), output + col, count);
+    if (codes != nullptr) store(code, codes + col, count);
+    if (packed_codes != nullptr) store_nibbles(code, kSmallest, packed_codes, col, count);
     if (bits != nullptr) bits->append(V::bits_of(in_range), count);
   });
 }
@@ -91,14 +178,29 @@ void fake_quantize_rows(const FakeQuantParams& p, int64_t row_begin, int64_t row
     const D* input = static_cast<const D*>(p.input) + row * p.input_row_stride;
     Out* output = offset(static_cast<Out*>(p.output), row * m.cols);
     int8_t* codes = offset(p.codes, row * m.cols);
+    uint8_t* packed_codes = offset(p.packed_codes, row * numerics::packed_row_bytes(m.cols));
+    S* scales = offset(static_cast<S*>(p.scales), row * groups);
+    S* zeros = offset(static_cast<S*>(p.zeros), row * groups);
     RowBitWriter bits(offset(p.in_range, row * mask_row_bytes(m.cols)));
-    for (int64_t g = 0; g < groups; ++g) {
-      const int64_t first = g * m.group_size;
-      const Grid grid = choose_grid<V, Grid>(input + first, m.group_size);
-      if (p.scales != nullptr) static_cast<S*>(p.scales)[row * groups + g] = S(grid.scale);
-      if (p.zeros != nullptr) static_cast<S*>(p.zeros)[row * groups + g] = S(grid.zero());
-      fake_quantize_group<V>(grid, m.group_size, input + first, offset(output, first),
-                             offset(codes, first), p.in_range == nullptr ? nullptr : &bits);
+
+    const auto fake_quantize_groups = [&](const auto& grids, int64_t begin, int64_t end) {
+      for (int64_t g = begin; g < end; ++g) {
+        const Grid grid = grids[g - begin];
+        const int64_t first = g * m.group_size;
+        if (scales != nullptr) scales[g] = S(grid.scale);
+        if (zeros != nullptr) zeros[g] = S(grid.zero());
+        fake_quantize_group<V>(grid, first, m.group_size, input, output, codes, packed_codes,
+                               p.in_range == nullptr ? nullptr : &bits);
+      }
+    };
+    if (groups == 1) {
+      fake_quantize_groups(choose_one<V, Grid>(input, m.group_size), 0, 1);
+    } else {
+      for (int64_t begin = 0; begin < groups; begin += V::kLanes) {
+        const int64_t end = begin + V::kLanes < groups ? begin + V::kLanes : groups;
+        const D* first = input + begin * m.group_size;
+        fake_quantize_groups(GridBatch<V, Grid>(first, m.group_size, end - begin), begin, end);
+      }
     }
     if (p.in_range != nullptr) bits.finish();
   }
@@ -106,6 +208,7 @@ void fake_quantize_rows(const FakeQuantParams& p, int64_t row_begin, int64_t row
 
 template <class V>
 void fake_quantize(const FakeQuantParams& params, int64_t row_begin, int64_t row_end) {
+  check_packing(params.matrix, params.packed_codes);
   dispatch_grid(params.matrix, [&](auto element, auto scale, auto grid) {
     dispatch_dtype(params.output_dtype, [&](auto output) {
       fake_quantize_rows<V, typename decltype(element)::type, typename decltype(scale)::type,
@@ -141,22 +244,39 @@ void fake_quantize_backward(const FakeQuantBackwardParams& p, int64_t row_begin,
   });
 }
 
-template <class V>
-void dequantize(const DequantizeParams& p, int64_t row_begin, int64_t row_end) {
-  dispatch_grid(p.matrix, [&](auto element, auto scale, auto grid_tag) {
-    using D = typename decltype(element)::type;
-    using S = typename decltype(scale)::type;
-    const GroupedMatrix m = p.matrix;
-    const int64_t groups = m.cols / m.group_size;
-    for (int64_t group = row_begin * groups; group < row_end * groups; ++group) {
-      const auto grid =
-          restore_grid(grid_tag, stored<S>(p.scales, group), stored<S>(p.zeros, group));
-      const int8_t* codes = p.codes + group * m.group_size;
-      D* output = static_cast<D*>(p.output) + group * m.group_size;
+template <class V, class Out, class S, class Grid>
+void dequantize_rows(const DequantizeParams& p, Tag<Grid> grid_tag, int64_t row_begin,
+                     int64_t row_end) {
+  const GroupedMatrix m = p.matrix;
+  const int64_t groups = m.cols / m.group_size;
+  const V smallest(Grid::kMinCode);
+  for (int64_t row = row_begin; row < row_end; ++row) {
+    const int8_t* codes = offset(p.codes, row * m.cols);
+    const uint8_t* packed_codes = offset(p.packed_codes, row * numerics::packed_row_bytes(m.cols));
+    Out* output = static_cast<Out*>(p.output) + row * m.cols;
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t index = row * groups + g;
+      const Grid grid =
+          restore_grid(grid_tag, stored<S>(p.scales, index), stored<S>(p.zeros, index));
       for_each_block<V>(m.group_size, [&](int64_t i, auto count) {
-        store(grid.dequantize(load<V>(codes + i, count)), output + i, count);
+        const int64_t col = g * m.group_size + i;
+        const V code = packed_codes == nullptr
+                           ? load<V>(codes + col, count)
+                           : add(load_nibbles<V>(packed_codes, col, count), smallest);
+        store(grid.dequantize(code), output + col, count);
       });
     }
+  }
+}
+
+template <class V>
+void dequantize(const DequantizeParams& p, int64_t row_begin, int64_t row_end) {
+  check_packing(p.matrix, p.packed_codes);
+  dispatch_grid(p.matrix, [&](auto element, auto scale, auto grid_tag) {
+    dispatch_dequantized(p, element, [&](auto output) {
+      dequantize_rows<V, typename decltype(output)::type, typename decltype(scale)::type>(
+          p, grid_tag, row_begin, row_end);
+    });
   });
 }
 

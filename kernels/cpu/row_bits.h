@@ -3,9 +3,10 @@
 #include <nibble/core/host_device.h>
 
 #include <cstdint>
+#include <cstring>
 
 /// The in-range bits of one row (mask_row_bytes), a few consecutive columns at a time. Groups need
-/// not begin at a byte.
+/// not begin at a byte; those that do are copied whole (x86 is little-endian).
 namespace nibble::kernels::cpu {
 
 class RowBitWriter {
@@ -14,6 +15,11 @@ class RowBitWriter {
 
   /// Appends the lowest `count` <= 32 bits.
   NIBBLE_HD void append(uint32_t bits, int64_t count) {
+    if (count_ == 0 && count % 8 == 0) {
+      memcpy(next_, &bits, static_cast<size_t>(count / 8));
+      next_ += count / 8;
+      return;
+    }
     pending_ |= (bits & ((uint64_t{1} << count) - 1)) << count_;
     for (count_ += count; count_ >= 8; count_ -= 8) {
       *next_++ = static_cast<uint8_t>(pending_);
@@ -38,6 +44,12 @@ class RowBitReader {
 
   /// The next `count` <= 32 bits.
   NIBBLE_HD uint32_t take(int64_t count) {
+    if (count_ == 0 && count % 8 == 0) {
+      uint32_t bits = 0;
+      memcpy(&bits, next_, static_cast<size_t>(count / 8));
+      next_ += count / 8;
+      return bits;
+    }
     for (; count_ < count; count_ += 8) pending_ |= uint64_t{*next_++} << count_;
     const auto bits = static_cast<uint32_t>(pending_ & ((uint64_t{1} << count) - 1));
     pending_ >>= count;

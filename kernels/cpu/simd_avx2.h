@@ -2,6 +2,7 @@
 
 #include <nibble/numerics/float_types.h>
 
+#include <cstring>
 #include <immintrin.h>
 #include <type_traits>
 
@@ -16,6 +17,10 @@ struct Avx2 {
   /// All ones in the lanes that are set.
   struct Mask {
     __m256 lanes;
+  };
+  /// The lanes in memory.
+  struct alignas(32) Stored {
+    float values[kLanes];
   };
 
   __m256 lanes;
@@ -46,10 +51,28 @@ struct Avx2 {
   }
   /// Codes; NaN becomes 0.
   NIBBLE_HD void store(int8_t* target) const {
-    const __m256 ordered = _mm256_cmp_ps(lanes, lanes, _CMP_ORD_Q);
-    const __m256i codes = _mm256_cvtps_epi32(_mm256_and_ps(ordered, lanes));
+    const __m256i codes = to_integers();
     const __m128i words = _mm_packs_epi32(lower_half(codes), upper_half(codes));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(target), _mm_packs_epi16(words, words));
+  }
+
+  /// Eight nibbles, the first in the lowest bits, as 0..15.
+  NIBBLE_HD static Avx2 load_nibbles(const uint8_t* source) {
+    int word;
+    memcpy(&word, source, sizeof(word));
+    const __m128i pairs = _mm_cvtsi32_si128(word);
+    const __m128i low = _mm_and_si128(pairs, _mm_set1_epi8(0x0f));
+    const __m128i high = _mm_and_si128(_mm_srli_epi16(pairs, 4), _mm_set1_epi8(0x0f));
+    return Avx2(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_unpacklo_epi8(low, high))));
+  }
+  /// Codes minus `smallest` as nibbles; NaN is the code 0.
+  NIBBLE_HD void store_nibbles(uint8_t* target, int smallest) const {
+    const __m256i nibbles = _mm256_sub_epi32(to_integers(), _mm256_set1_epi32(smallest));
+    const __m128i words = _mm_packs_epi32(lower_half(nibbles), upper_half(nibbles));
+    const __m128i bytes = _mm_packus_epi16(words, words);
+    const __m128i pairs = _mm_maddubs_epi16(bytes, _mm_set1_epi16(0x1001));
+    const int word = _mm_cvtsi128_si32(_mm_packus_epi16(pairs, pairs));
+    memcpy(target, &word, sizeof(word));
   }
 
   NIBBLE_HD static Mask mask_from_bits(uint32_t bits) {
@@ -77,6 +100,10 @@ struct Avx2 {
   NIBBLE_HD static __m128i upper_half(__m256i value) { return _mm256_extracti128_si256(value, 1); }
 
  private:
+  NIBBLE_HD __m256i to_integers() const {
+    const __m256 ordered = _mm256_cmp_ps(lanes, lanes, _CMP_ORD_Q);
+    return _mm256_cvtps_epi32(_mm256_and_ps(ordered, lanes));
+  }
   NIBBLE_HD static __m128i load_half(const void* source) {
     return _mm_loadu_si128(static_cast<const __m128i*>(source));
   }
@@ -89,6 +116,7 @@ NIBBLE_HD Avx2 add(Avx2 a, Avx2 b) { return Avx2(_mm256_add_ps(a.lanes, b.lanes)
 NIBBLE_HD Avx2 subtract(Avx2 a, Avx2 b) { return Avx2(_mm256_sub_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx2 multiply(Avx2 a, Avx2 b) { return Avx2(_mm256_mul_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx2 divide(Avx2 a, Avx2 b) { return Avx2(_mm256_div_ps(a.lanes, b.lanes)); }
+NIBBLE_HD Avx2 reciprocal(Avx2 a) { return divide(Avx2(1.0f), a); }
 
 template <class T>
 NIBBLE_HD Avx2 round_to(Avx2 a) {
@@ -120,6 +148,31 @@ NIBBLE_HD Avx2 nan_max(Avx2 a, Avx2 b) {
 }
 NIBBLE_HD Avx2 nan_clamp(Avx2 a, Avx2 low, Avx2 high) {
   return Avx2(_mm256_min_ps(high.lanes, _mm256_max_ps(low.lanes, a.lanes)));
+}
+
+/// Reduces eight registers at once: lane i of the result is row i's lanes under `op`.
+template <class Op>
+NIBBLE_HD Avx2 reduce_each(const Avx2::Stored (&rows)[8], Op op) {
+  __m256 halves[4];  // the 128-bit lanes: partial results of rows i and i + 4
+  for (int i = 0; i < 4; ++i) {
+    const __m256 a = _mm256_load_ps(rows[i].values), b = _mm256_load_ps(rows[i + 4].values);
+    halves[i] =
+        op(Avx2(_mm256_permute2f128_ps(a, b, 0x20)), Avx2(_mm256_permute2f128_ps(a, b, 0x31)))
+            .lanes;
+  }
+  const auto pairs = [&](__m256 a, __m256 b) {
+    return op(Avx2(_mm256_unpacklo_ps(a, b)), Avx2(_mm256_unpackhi_ps(a, b))).lanes;
+  };
+  const __m256 even = pairs(halves[0], halves[1]), odd = pairs(halves[2], halves[3]);
+  return op(Avx2(_mm256_shuffle_ps(even, odd, 0x44)), Avx2(_mm256_shuffle_ps(even, odd, 0xee)));
+}
+
+/// The extreme of each row of lanes, NaN if there is one.
+NIBBLE_HD Avx2 min_of_each(const Avx2::Stored (&rows)[8]) {
+  return reduce_each(rows, [](Avx2 a, Avx2 b) { return nan_min(a, b); });
+}
+NIBBLE_HD Avx2 max_of_each(const Avx2::Stored (&rows)[8]) {
+  return reduce_each(rows, [](Avx2 a, Avx2 b) { return nan_max(a, b); });
 }
 
 /// The extreme over the lanes, NaN if there is one.

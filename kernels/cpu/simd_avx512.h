@@ -15,6 +15,10 @@ using numerics::Float16;
 struct Avx512 {
   static constexpr int64_t kLanes = 16;
   using Mask = __mmask16;
+  /// The lanes in memory.
+  struct alignas(64) Stored {
+    float values[kLanes];
+  };
 
   __m512 lanes;
 
@@ -44,9 +48,22 @@ struct Avx512 {
   }
   /// Codes; NaN becomes 0.
   NIBBLE_HD void store(int8_t* target) const {
-    const Mask ordered = _mm512_cmp_ps_mask(lanes, lanes, _CMP_ORD_Q);
-    const __m512i codes = _mm512_maskz_cvtps_epi32(ordered, lanes);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(target), _mm512_cvtepi32_epi8(codes));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(target), _mm512_cvtepi32_epi8(to_integers()));
+  }
+
+  /// Sixteen nibbles, the first in the lowest bits, as 0..15.
+  NIBBLE_HD static Avx512 load_nibbles(const uint8_t* source) {
+    const __m128i pairs = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(source));
+    const __m128i low = _mm_and_si128(pairs, _mm_set1_epi8(0x0f));
+    const __m128i high = _mm_and_si128(_mm_srli_epi16(pairs, 4), _mm_set1_epi8(0x0f));
+    return Avx512(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_unpacklo_epi8(low, high))));
+  }
+  /// Codes minus `smallest` as nibbles; NaN is the code 0.
+  NIBBLE_HD void store_nibbles(uint8_t* target, int smallest) const {
+    const __m512i nibbles = _mm512_sub_epi32(to_integers(), _mm512_set1_epi32(smallest));
+    const __m128i bytes = _mm512_cvtepi32_epi8(nibbles);
+    const __m128i pairs = _mm_maddubs_epi16(bytes, _mm_set1_epi16(0x1001));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(target), _mm_packus_epi16(pairs, pairs));
   }
 
   NIBBLE_HD static Mask mask_from_bits(uint32_t bits) { return static_cast<Mask>(bits); }
@@ -64,6 +81,10 @@ struct Avx512 {
   }
 
  private:
+  NIBBLE_HD __m512i to_integers() const {
+    const Mask ordered = _mm512_cmp_ps_mask(lanes, lanes, _CMP_ORD_Q);
+    return _mm512_maskz_cvtps_epi32(ordered, lanes);
+  }
   NIBBLE_HD static __m256i load_half(const void* source) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(source));
   }
@@ -76,6 +97,7 @@ NIBBLE_HD Avx512 add(Avx512 a, Avx512 b) { return Avx512(_mm512_add_ps(a.lanes, 
 NIBBLE_HD Avx512 subtract(Avx512 a, Avx512 b) { return Avx512(_mm512_sub_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx512 multiply(Avx512 a, Avx512 b) { return Avx512(_mm512_mul_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx512 divide(Avx512 a, Avx512 b) { return Avx512(_mm512_div_ps(a.lanes, b.lanes)); }
+NIBBLE_HD Avx512 reciprocal(Avx512 a) { return divide(Avx512(1.0f), a); }
 
 template <class T>
 NIBBLE_HD Avx512 round_to(Avx512 a) {
@@ -108,6 +130,37 @@ NIBBLE_HD Avx512 nan_max(Avx512 a, Avx512 b) {
 }
 NIBBLE_HD Avx512 nan_clamp(Avx512 a, Avx512 low, Avx512 high) {
   return Avx512(_mm512_min_ps(high.lanes, _mm512_max_ps(low.lanes, a.lanes)));
+}
+
+/// Reduces sixteen registers at once: lane i of the result is row i's lanes under `op`. Each step
+/// halves the lanes that belong to a row and packs two registers into one.
+template <class Op>
+NIBBLE_HD Avx512 reduce_each(const Avx512::Stored (&rows)[16], Op op) {
+  __m512 quarters[4];  // 128-bit lane q: partial results of one of four rows
+  for (int i = 0; i < 4; ++i) {
+    const auto row = [&](int step) { return _mm512_load_ps(rows[i + step].values); };
+    const auto halves = [&](__m512 a, __m512 b) {
+      return op(Avx512(_mm512_shuffle_f32x4(a, b, 0x44)), Avx512(_mm512_shuffle_f32x4(a, b, 0xee)))
+          .lanes;
+    };
+    const __m512 a = halves(row(0), row(4)), b = halves(row(8), row(12));
+    quarters[i] =
+        op(Avx512(_mm512_shuffle_f32x4(a, b, 0x88)), Avx512(_mm512_shuffle_f32x4(a, b, 0xdd)))
+            .lanes;
+  }
+  const auto pairs = [&](__m512 a, __m512 b) {
+    return op(Avx512(_mm512_unpacklo_ps(a, b)), Avx512(_mm512_unpackhi_ps(a, b))).lanes;
+  };
+  const __m512 even = pairs(quarters[0], quarters[1]), odd = pairs(quarters[2], quarters[3]);
+  return op(Avx512(_mm512_shuffle_ps(even, odd, 0x44)), Avx512(_mm512_shuffle_ps(even, odd, 0xee)));
+}
+
+/// The extreme of each row of lanes, NaN if there is one.
+NIBBLE_HD Avx512 min_of_each(const Avx512::Stored (&rows)[16]) {
+  return reduce_each(rows, [](Avx512 a, Avx512 b) { return nan_min(a, b); });
+}
+NIBBLE_HD Avx512 max_of_each(const Avx512::Stored (&rows)[16]) {
+  return reduce_each(rows, [](Avx512 a, Avx512 b) { return nan_max(a, b); });
 }
 
 /// The extreme over the lanes, NaN if there is one.

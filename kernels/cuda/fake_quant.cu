@@ -1,4 +1,5 @@
 #include <nibble/kernels/fake_quant_cuda.h>
+#include <nibble/numerics/pack_int4.h>
 
 #include "../grid_dispatch.h"
 #include "device/chunk.cuh"
@@ -72,6 +73,9 @@ __global__ void __launch_bounds__(kOctets == kFewOctets ? kSharedBlock : kLarges
     }
     if (p.output != nullptr) store(values[j], p.output_dtype, p.output, at);
     if (p.codes != nullptr) store(codes, p.codes + at);
+    if (p.packed_codes != nullptr) {
+      store_nibbles(codes, static_cast<int>(Grid::kMinCode), p.packed_codes + at / 2);
+    }
     if (p.in_range != nullptr) p.in_range[at / 8] = in_range.byte();
   }
 }
@@ -125,6 +129,7 @@ __global__ void __launch_bounds__(kThreadsAnyShape)
   uint8_t* row_bits = p.in_range == nullptr ? nullptr
                                             : p.in_range + row * mask_row_bytes(p.matrix.cols) +
                                                   first_group * size / 8;
+  uint8_t* packed_row = offset(p.packed_codes, row * numerics::packed_row_bytes(p.matrix.cols));
   for (int64_t byte = thread; byte < mask_row_bytes(cols); byte += kThreadsAnyShape) {
     uint32_t bits = 0;
     for (int i = 0; i < 8; ++i) {
@@ -139,6 +144,10 @@ __global__ void __launch_bounds__(kThreadsAnyShape)
       if (p.codes != nullptr) {
         p.codes[first + col] = static_cast<int8_t>(code_to_int(quantized.code));
       }
+      if (packed_row != nullptr) {
+        numerics::set_nibble(packed_row, first_group * size + col,
+                             code_to_int(quantized.code) - static_cast<int>(Grid::kMinCode));
+      }
     }
     if (row_bits != nullptr) row_bits[byte] = static_cast<uint8_t>(bits);
   }
@@ -148,7 +157,7 @@ bool can_use_octets(const FakeQuantParams& p) {
   const auto& m = p.matrix;
   return m.group_size % kOctet == 0 && m.group_size <= kLargestBlock * kManyOctets * kOctet &&
          is_aligned(p.input, 16) && p.input_row_stride * bytes_of(m.dtype) % 16 == 0 &&
-         is_aligned(p.output, 16) && is_aligned(p.codes, 8);
+         is_aligned(p.output, 16) && is_aligned(p.codes, 8) && is_aligned(p.packed_codes, 4);
 }
 
 /// The rows from `first` on.
@@ -160,6 +169,7 @@ FakeQuantParams rows_from(FakeQuantParams p, int64_t first, int64_t rows) {
   p.scales = offset_elements(p.scales, m.scale_dtype, groups);
   p.zeros = offset_elements(p.zeros, m.scale_dtype, groups);
   p.codes = offset(p.codes, first * m.cols);
+  p.packed_codes = offset(p.packed_codes, first * numerics::packed_row_bytes(m.cols));
   p.in_range = offset(p.in_range, first * mask_row_bytes(m.cols));
   p.matrix.rows = rows;
   return p;
@@ -211,6 +221,7 @@ void launch_any_shape(const FakeQuantParams& params, cudaStream_t stream) {
 }  // namespace cuda
 
 void fake_quantize_cuda(const FakeQuantParams& params, CUstream_st* stream) {
+  check_packing(params.matrix, params.packed_codes);
   dispatch_grid(params.matrix, [&](auto element, auto scale, auto grid) {
     using D = typename decltype(element)::type;
     using S = typename decltype(scale)::type;

@@ -17,13 +17,14 @@ struct Gradient : Lanes<D, S> {
   }
 };
 
-template <class D>
+template <class SourceCode, class Out>
 struct Dequantize : Lanes<float, float> {
-  using Source = int8_t;
-  using Target = D;
+  using Source = SourceCode;
+  using Target = Out;
   template <class Grid>
-  static __device__ float apply(const Grid& grid, float code, bool) {
-    return grid.dequantize(code);
+  static __device__ float apply(const Grid& grid, float value, bool) {
+    constexpr bool kPacked = std::is_same_v<Source, PackedInt4>;
+    return grid.dequantize(kPacked ? numerics::add(value, Grid::kMinCode) : value);
   }
 };
 
@@ -32,7 +33,7 @@ template <class Map, class Source>
 MapParams<Source> rows_from(MapParams<Source> p, int64_t first, int64_t rows) {
   const auto& m = p.matrix;
   const int64_t groups = first * (m.cols / m.group_size);
-  p.source = offset(p.source, first * m.cols);
+  p.source = row_of(p.source, first, m.cols);
   p.scales = offset_elements(p.scales, m.scale_dtype, groups);
   p.zeros = offset_elements(p.zeros, m.scale_dtype, groups);
   p.in_range = offset(p.in_range, first * mask_row_bytes(m.cols));
@@ -85,11 +86,21 @@ void fake_quantize_backward_cuda(const FakeQuantBackwardParams& p, CUstream_st* 
 }
 
 void dequantize_cuda(const DequantizeParams& p, CUstream_st* stream) {
+  check_packing(p.matrix, p.packed_codes);
   dispatch_grid(p.matrix, [&](auto element, auto scale, auto grid) {
-    using Params = cuda::MapParams<int8_t>;
-    using Map = cuda::Dequantize<typename decltype(element)::type>;
-    cuda::launch_map<typename decltype(scale)::type, typename decltype(grid)::type, Map>(
-        Params{p.matrix, p.codes, p.scales, p.zeros, nullptr, p.output}, stream);
+    dispatch_dequantized(p, element, [&](auto output) {
+      const auto launch = [&](const auto* codes) {
+        using Source = std::remove_cv_t<std::remove_pointer_t<decltype(codes)>>;
+        using Map = cuda::Dequantize<Source, typename decltype(output)::type>;
+        cuda::launch_map<typename decltype(scale)::type, typename decltype(grid)::type, Map>(
+            {p.matrix, codes, p.scales, p.zeros, nullptr, p.output}, stream);
+      };
+      if (p.packed_codes == nullptr) {
+        launch(p.codes);
+      } else {
+        launch(reinterpret_cast<const cuda::PackedInt4*>(p.packed_codes));
+      }
+    });
   });
 }
 

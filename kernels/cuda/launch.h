@@ -22,7 +22,7 @@ inline bool is_aligned(const void* address, size_t bytes) {
 }
 
 template <class T>
-T* offset(T* base, int64_t elements) {
+__host__ __device__ inline T* offset(T* base, int64_t elements) {
   return base == nullptr ? nullptr : base + elements;
 }
 

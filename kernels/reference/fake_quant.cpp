@@ -1,5 +1,7 @@
 #include "fake_quant.h"
 
+#include <nibble/numerics/pack_int4.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -17,6 +19,7 @@ struct GroupView {
   const D* input;
   Out* output;
   int8_t* codes;
+  uint8_t* packed_row;
   uint8_t* row_bits;
   int64_t first_col;
   int64_t size;
@@ -47,8 +50,13 @@ void fake_quantize_group(const Grid& grid, const GroupView<D, Out>& group) {
   for (int64_t i = 0; i < group.size; ++i) {
     const auto [code, in_range] = numerics::quantize(grid, static_cast<float>(group.input[i]));
     if (group.output != nullptr) group.output[i] = Out(grid.dequantize(code));
-    if (group.codes != nullptr) group.codes[i] = std::isnan(code) ? 0 : static_cast<int8_t>(code);
-    if (group.row_bits != nullptr) set_bit(group.row_bits, group.first_col + i, in_range);
+    const int stored_code = std::isnan(code) ? 0 : static_cast<int>(code);
+    const int64_t col = group.first_col + i;
+    if (group.codes != nullptr) group.codes[i] = static_cast<int8_t>(stored_code);
+    if (group.packed_row != nullptr) {
+      numerics::set_nibble(group.packed_row, col, stored_code - static_cast<int>(Grid::kMinCode));
+    }
+    if (group.row_bits != nullptr) set_bit(group.row_bits, col, in_range);
   }
 }
 
@@ -63,6 +71,7 @@ void fake_quantize_rows(const FakeQuantParams& p, int64_t row_begin, int64_t row
   const int64_t groups = m.cols / m.group_size;
   for (int64_t row = row_begin; row < row_end; ++row) {
     const D* input = static_cast<const D*>(p.input) + row * p.input_row_stride;
+    uint8_t* packed_row = offset(p.packed_codes, row * numerics::packed_row_bytes(m.cols));
     uint8_t* row_bits = offset(p.in_range, row * mask_row_bytes(m.cols));
     if (row_bits != nullptr) std::fill_n(row_bits, mask_row_bytes(m.cols), uint8_t{0});
     for (int64_t g = 0; g < groups; ++g) {
@@ -71,9 +80,10 @@ void fake_quantize_rows(const FakeQuantParams& p, int64_t row_begin, int64_t row
       if (p.scales != nullptr) static_cast<S*>(p.scales)[row * groups + g] = S(grid.scale);
       if (p.zeros != nullptr) static_cast<S*>(p.zeros)[row * groups + g] = S(grid.zero());
       fake_quantize_group(
-          grid, GroupView<D, Out>{
-                    input + first, offset(static_cast<Out*>(p.output), row * m.cols + first),
-                    offset(p.codes, row * m.cols + first), row_bits, first, m.group_size});
+          grid, GroupView<D, Out>{input + first,
+                                  offset(static_cast<Out*>(p.output), row * m.cols + first),
+                                  offset(p.codes, row * m.cols + first), packed_row, row_bits,
+                                  first, m.group_size});
     }
   }
 }
@@ -86,6 +96,7 @@ float stored(const void* values, int64_t index) {
 }  // namespace
 
 void fake_quantize(const FakeQuantParams& params, int64_t row_begin, int64_t row_end) {
+  check_packing(params.matrix, params.packed_codes);
   dispatch_grid(params.matrix, [&](auto element, auto scale, auto grid) {
     dispatch_dtype(params.output_dtype, [&](auto output) {
       fake_quantize_rows<typename decltype(element)::type, typename decltype(scale)::type,
@@ -121,22 +132,32 @@ void fake_quantize_backward(const FakeQuantBackwardParams& p, int64_t row_begin,
 }
 
 void dequantize(const DequantizeParams& p, int64_t row_begin, int64_t row_end) {
+  check_packing(p.matrix, p.packed_codes);
   const auto& m = p.matrix;
   const int64_t groups = m.cols / m.group_size;
   dispatch_grid(m, [&](auto element, auto scale, auto grid_tag) {
-    using D = typename decltype(element)::type;
     using S = typename decltype(scale)::type;
-    for (int64_t row = row_begin; row < row_end; ++row) {
-      for (int64_t g = 0; g < groups; ++g) {
-        const int64_t index = row * groups + g;
-        const auto grid =
-            restore_grid(grid_tag, stored<S>(p.scales, index), stored<S>(p.zeros, index));
-        for (int64_t col = g * m.group_size; col < (g + 1) * m.group_size; ++col) {
-          const int64_t at = row * m.cols + col;
-          static_cast<D*>(p.output)[at] = D(grid.dequantize(static_cast<float>(p.codes[at])));
+    using Grid = typename decltype(grid_tag)::type;
+    dispatch_dequantized(p, element, [&](auto output) {
+      using Out = typename decltype(output)::type;
+      for (int64_t row = row_begin; row < row_end; ++row) {
+        const uint8_t* packed_row =
+            offset(p.packed_codes, row * numerics::packed_row_bytes(m.cols));
+        for (int64_t g = 0; g < groups; ++g) {
+          const int64_t index = row * groups + g;
+          const auto grid =
+              restore_grid(grid_tag, stored<S>(p.scales, index), stored<S>(p.zeros, index));
+          for (int64_t col = g * m.group_size; col < (g + 1) * m.group_size; ++col) {
+            const int64_t at = row * m.cols + col;
+            const float code =
+                packed_row == nullptr
+                    ? static_cast<float>(p.codes[at])
+                    : static_cast<float>(numerics::nibble_at(packed_row, col)) + Grid::kMinCode;
+            static_cast<Out*>(p.output)[at] = Out(grid.dequantize(code));
+          }
         }
       }
-    }
+    });
   });
 }
 

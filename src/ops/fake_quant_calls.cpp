@@ -1,6 +1,7 @@
 #include "fake_quant_calls.h"
 
 #include <nibble/core/error.h>
+#include <nibble/numerics/pack_int4.h>
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
@@ -48,6 +49,10 @@ Quantized quantize(const Tensor& input, const GroupedMatrix& matrix, at::IntArra
   if (wanted.codes) {
     result.codes = at::empty(input.sizes(), input.options().dtype(at::kChar));
   }
+  if (wanted.packed_codes) {
+    result.packed_codes = at::empty({matrix.rows, numerics::packed_row_bytes(matrix.cols)},
+                                    input.options().dtype(at::kByte));
+  }
   if (wanted.zeros) result.zeros = at::empty_like(result.scales);
   if (wanted.in_range) {
     result.in_range = at::empty({matrix.rows, kernels::mask_row_bytes(matrix.cols)},
@@ -63,6 +68,7 @@ Quantized quantize(const Tensor& input, const GroupedMatrix& matrix, at::IntArra
     params.scales = data_or_null(result.scales);
     params.zeros = data_or_null(result.zeros);
     params.codes = data_or_null<int8_t>(result.codes);
+    params.packed_codes = data_or_null<uint8_t>(result.packed_codes);
     params.in_range = data_or_null<uint8_t>(result.in_range);
     launch(params, input.device());
   }
@@ -141,18 +147,24 @@ WeightQuantization check_parameters(at::IntArrayRef shape, const Tensor& scales,
 
 Tensor dequantize_codes(const Quantized& quantized, const WeightQuantization& how,
                         at::ScalarType dtype, at::ScalarType value_dtype) {
-  const Tensor codes = quantized.codes.contiguous();
-  const Tensor output = at::empty(codes.sizes(), codes.options().dtype(dtype));
-  const GroupedMatrix matrix = weight_matrix(codes.sizes(), dtype, how);
+  const bool packed = quantized.packed_codes.defined();
+  const Tensor codes = (packed ? quantized.packed_codes : quantized.codes).contiguous();
+  const int64_t cols = packed ? quantized.scales.size(1) * how.group_size : codes.size(1);
+  const bool narrows = dtype == at::kFloat && value_dtype == at::kBFloat16;
+  const at::ScalarType output_dtype = narrows ? value_dtype : dtype;
+  const Tensor output = at::empty({codes.size(0), cols}, codes.options().dtype(output_dtype));
+  const GroupedMatrix matrix = weight_matrix(output.sizes(), dtype, how);
   if (!codes.is_meta()) {
     const Tensor scales = quantized.scales.contiguous();
     const Tensor zeros = how.symmetric ? Tensor() : quantized.zeros.contiguous();
     kernels::DequantizeParams params;
     params.matrix = matrix;
-    params.codes = codes.const_data_ptr<int8_t>();
+    params.codes = packed ? nullptr : codes.const_data_ptr<int8_t>();
+    params.packed_codes = packed ? codes.const_data_ptr<uint8_t>() : nullptr;
     params.scales = scales.const_data_ptr();
     params.zeros = how.symmetric ? nullptr : zeros.const_data_ptr();
     params.output = output.mutable_data_ptr();
+    params.output_dtype = kernel_dtype(output_dtype, "value dtype");
     launch(params, codes.device());
   }
   return cast(output, value_dtype);

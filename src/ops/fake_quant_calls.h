@@ -31,17 +31,19 @@ struct WeightQuantization {
 struct Wanted {
   bool values = false;
   bool codes = false;
+  bool packed_codes = false;
   bool zeros = false;
   bool in_range = false;
 };
 
 /// What it gave; undefined where nothing was wanted. Scales always come.
 struct Quantized {
-  at::Tensor values;
-  at::Tensor codes;
-  at::Tensor scales;
-  at::Tensor zeros;
-  at::Tensor in_range;
+  at::Tensor values = {};
+  at::Tensor codes = {};
+  at::Tensor packed_codes = {};
+  at::Tensor scales = {};
+  at::Tensor zeros = {};
+  at::Tensor in_range = {};
 };
 
 /// The matrices that the kernels see. Throw Error when shape, group or dtype do not fit.
@@ -58,7 +60,7 @@ Quantized quantize_activation_as(const at::Tensor& x, at::ScalarType value_dtype
 WeightQuantization check_parameters(at::IntArrayRef shape, const at::Tensor& scales,
                                     const std::optional<at::Tensor>& zeros, bool symmetric);
 
-/// The value of codes, exact in `dtype` and rounded to `value_dtype`.
+/// The value [out, in] of codes, packed or not, exact in `dtype` and rounded to `value_dtype`.
 at::Tensor dequantize_codes(const Quantized& quantized, const WeightQuantization& how,
                             at::ScalarType dtype, at::ScalarType value_dtype);
 

@@ -44,11 +44,11 @@ FakeQuantizedWeight fake_quantize(const Tensor& weight, const WeightQuantization
       return result;
     }
     // The next use may read what this one does not.
-    wanted.codes = true;
+    wanted.packed_codes = true;
     wanted.in_range = weight.requires_grad();
   }
   wanted.values = true;
-  wanted.zeros = wanted.codes && !how.symmetric;
+  wanted.zeros = wanted.packed_codes && !how.symmetric;
   result.quantized = quantize_weight_as(weight, how, dtype, wanted);
   result.values = std::exchange(result.quantized.values, Tensor());
   if (cache != nullptr) result.cached = cache->insert(weight, how, result.quantized);
@@ -89,12 +89,13 @@ struct FakeQuantizedLinear : torch::autograd::Function<FakeQuantizedLinear> {
                         const std::optional<Tensor>& bias, const WeightQuantization& how,
                         at::ScalarType dtype) {
     const BelowAutogradAndAutocast guard;
-    FakeQuantizedWeight fq = fake_quantize(
-        weight, how, dtype, {.codes = x.requires_grad(), .in_range = weight.requires_grad()});
+    FakeQuantizedWeight fq =
+        fake_quantize(weight, how, dtype,
+                      {.packed_codes = x.requires_grad(), .in_range = weight.requires_grad()});
     const Tensor input = cast(x, dtype);
     ctx->save_for_backward({weight.requires_grad() ? input : Tensor(),
-                            x.requires_grad() ? fq.quantized.codes : Tensor(), fq.quantized.scales,
-                            fq.quantized.zeros,
+                            x.requires_grad() ? fq.quantized.packed_codes : Tensor(),
+                            fq.quantized.scales, fq.quantized.zeros,
                             weight.requires_grad() ? fq.quantized.in_range : Tensor()});
     auto& data = ctx->saved_data;
     data["group_size"] = how.group_size;
@@ -130,7 +131,10 @@ struct FakeQuantizedLinear : torch::autograd::Function<FakeQuantizedLinear> {
       const variable_list tensors = ctx.get_saved_variables();
       auto& data = ctx.saved_data;
       x = tensors[0];
-      quantized = {{}, tensors[1], tensors[2], tensors[3], tensors[4]};
+      quantized = {.packed_codes = tensors[1],
+                   .scales = tensors[2],
+                   .zeros = tensors[3],
+                   .in_range = tensors[4]};
       how = {data["group_size"].toInt(), data["symmetric"].toBool(),
              quantized.scales.scalar_type()};
       weight_dtype = data["weight_dtype"].toScalarType();

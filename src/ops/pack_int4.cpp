@@ -2,17 +2,13 @@
 #include <nibble/numerics/pack_int4.h>
 #include <nibble/ops/fake_quant.h>
 
-#include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/bitwise_and.h>
 #include <ATen/ops/bitwise_or.h>
 #include <ATen/ops/bitwise_right_shift.h>
 #include <ATen/ops/constant_pad_nd.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/stack.h>
 #include <torch/library.h>
-
-#include <vector>
 
 #include "fake_quant_calls.h"
 
@@ -40,11 +36,6 @@ void check_packed(const Tensor& packed, int64_t cols) {
                cols, " columns, got ", packed.sizes(), " ", c10::toString(packed.scalar_type()));
 }
 
-const void* row_of(const Tensor& matrix, int64_t row) {
-  return static_cast<const char*>(matrix.const_data_ptr()) +
-         row * matrix.size(1) * static_cast<int64_t>(matrix.element_size());
-}
-
 Tensor unpack(const Tensor& packed, int64_t cols, bool symmetric) {
   check_packed(packed, cols);
   const Tensor low = at::bitwise_and(packed, 0x0f);
@@ -56,42 +47,11 @@ Tensor unpack(const Tensor& packed, int64_t cols, bool symmetric) {
 
 Tensor dequantize(const Tensor& packed, const Tensor& scales, const std::optional<Tensor>& zeros,
                   int64_t cols, bool symmetric, at::ScalarType dtype) {
-  return dequantize_weight(unpack(packed, cols, symmetric), scales, zeros, symmetric, dtype);
-}
-
-/// Row by row through a buffer that stays in the cache: a converted model reads its weights so on
-/// every forward.
-Tensor dequantize_on_cpu(const Tensor& packed, const Tensor& scales,
-                         const std::optional<Tensor>& zeros, int64_t cols, bool symmetric,
-                         at::ScalarType dtype) {
   check_packed(packed, cols);
   const WeightQuantization how = check_parameters({packed.size(0), cols}, scales, zeros, symmetric);
-  const Tensor bytes = packed.contiguous(), scale = scales.contiguous();
-  const Tensor zero = symmetric ? Tensor() : zeros->contiguous();
-  const Tensor output = at::empty({packed.size(0), cols}, scales.options().dtype(dtype));
-  kernels::DequantizeParams all;
-  all.matrix = weight_matrix(output.sizes(), dtype, how);
-  const int64_t row_bytes = packed.size(1);
-  const int8_t offset = symmetric ? 0 : static_cast<int8_t>(numerics::kInt4Offset);
-  constexpr int64_t kRowsPerTask = 16;
-  at::parallel_for(0, output.size(0), kRowsPerTask, [&](int64_t begin, int64_t end) {
-    std::vector<int8_t> codes(static_cast<size_t>(2 * row_bytes));
-    for (int64_t row = begin; row < end; ++row) {
-      const uint8_t* source = bytes.const_data_ptr<uint8_t>() + row * row_bytes;
-      for (int64_t i = 0; i < row_bytes; ++i) {
-        codes[2 * i] = static_cast<int8_t>(numerics::unpack_int4_low(source[i]) + offset);
-        codes[2 * i + 1] = static_cast<int8_t>(numerics::unpack_int4_high(source[i]) + offset);
-      }
-      kernels::DequantizeParams one = all;
-      one.matrix.rows = 1;
-      one.codes = codes.data();
-      one.scales = row_of(scale, row);
-      one.zeros = symmetric ? nullptr : row_of(zero, row);
-      one.output = const_cast<void*>(row_of(output, row));
-      kernels::dequantize_cpu(one, 0, 1);
-    }
-  });
-  return output;
+  return dequantize_codes(
+      {.packed_codes = packed, .scales = scales, .zeros = zeros.value_or(Tensor())}, how, dtype,
+      dtype);
 }
 
 }  // namespace
@@ -121,9 +81,6 @@ Tensor dequantize_packed_weight(const Tensor& packed, const Tensor& scales,
   return op.call(packed, scales, zeros, cols, symmetric, dtype);
 }
 
-TORCH_LIBRARY_IMPL(nibble, CPU, library) {
-  library.impl("dequantize_packed_weight", dequantize_on_cpu);
-}
 TORCH_LIBRARY_IMPL(nibble, CompositeExplicitAutograd, library) {
   library.impl("dequantize_packed_weight", dequantize);
 }

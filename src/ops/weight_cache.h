@@ -18,7 +18,7 @@ namespace nibble::ops {
 /// One weight's codes, and the gradient that its uses have accumulated. Autograd nodes keep it.
 class CachedWeight : public torch::CustomClassHolder {
  public:
-  /// `quantized` has codes, scales, zeros and, if the weight trains, in-range bits.
+  /// `quantized` has packed codes, scales, zeros and, if the weight trains, in-range bits.
   CachedWeight(at::Tensor weight, const WeightQuantization& how, Quantized quantized, bool verify);
 
   bool is_for(const WeightQuantization& how) const { return how_ == how; }

@@ -131,8 +131,13 @@ class CaseChecker {
   /// Codes and scales alone give the fake-quantized values back.
   void expect_dequantized(const kernels::GroupedMatrix& m, const Outputs& got) {
     Bytes values(got.values.size());
-    kernels_.dequantize({m, reinterpret_cast<const int8_t*>(got.codes.data()), got.scales.data(),
-                         got.zeros.data(), values.data()});
+    kernels::DequantizeParams p;
+    p.matrix = m;
+    p.codes = reinterpret_cast<const int8_t*>(got.codes.data());
+    p.scales = got.scales.data();
+    p.zeros = got.zeros.data();
+    p.output = values.data();
+    kernels_.dequantize(p);
     if (values != got.values) report("dequantized codes", "differ from the fake-quantized values");
   }
 

@@ -1,6 +1,7 @@
 #include "gpu/cuda_kernels.h"
 
 #include <nibble/kernels/fake_quant_cuda.h>
+#include <nibble/numerics/pack_int4.h>
 
 #include "gpu/cuda_error.h"
 #include "grid_dispatch.h"
@@ -51,6 +52,7 @@ int64_t elements(const GroupedMatrix& m) { return m.rows * m.cols; }
 int64_t parameter_bytes(const GroupedMatrix& m) {
   return elements(m) / m.group_size * bytes_of(m.scale_dtype);
 }
+int64_t packed_bytes(const GroupedMatrix& m) { return m.rows * numerics::packed_row_bytes(m.cols); }
 int64_t mask_bytes(const GroupedMatrix& m) { return m.rows * kernels::mask_row_bytes(m.cols); }
 
 void fake_quantize(const kernels::FakeQuantParams& host) {
@@ -60,6 +62,7 @@ void fake_quantize(const kernels::FakeQuantParams& host) {
   const Mirror scales(host.scales, parameter_bytes(m));
   const Mirror zeros(host.zeros, parameter_bytes(m));
   const Mirror codes(host.codes, elements(m));
+  const Mirror packed_codes(host.packed_codes, packed_bytes(m));
   const Mirror in_range(host.in_range, mask_bytes(m));
   kernels::FakeQuantParams device = host;
   device.input = input.device();
@@ -67,10 +70,13 @@ void fake_quantize(const kernels::FakeQuantParams& host) {
   device.scales = scales.device();
   device.zeros = zeros.device();
   device.codes = codes.device<int8_t>();
+  device.packed_codes = packed_codes.device<uint8_t>();
   device.in_range = in_range.device<uint8_t>();
   kernels::fake_quantize_cuda(device, nullptr);
   NIBBLE_CHECK_CUDA(cudaDeviceSynchronize());
-  for (const Mirror* mirror : {&output, &scales, &zeros, &codes, &in_range}) mirror->copy_back();
+  for (const Mirror* mirror : {&output, &scales, &zeros, &codes, &packed_codes, &in_range}) {
+    mirror->copy_back();
+  }
 }
 
 void fake_quantize_backward(const kernels::FakeQuantBackwardParams& host) {
@@ -95,9 +101,15 @@ void dequantize(const kernels::DequantizeParams& host) {
   const Mirror codes(host.codes, elements(m));
   const Mirror scales(host.scales, parameter_bytes(m));
   const Mirror zeros(host.zeros, parameter_bytes(m));
-  const Mirror output(host.output, elements(m) * bytes_of(m.dtype));
-  kernels::dequantize_cuda(
-      {m, codes.device<int8_t>(), scales.device(), zeros.device(), output.device()}, nullptr);
+  const Mirror packed_codes(host.packed_codes, packed_bytes(m));
+  const Mirror output(host.output, elements(m) * bytes_of(host.output_dtype.value_or(m.dtype)));
+  kernels::DequantizeParams device = host;
+  device.codes = codes.device<int8_t>();
+  device.packed_codes = packed_codes.device<uint8_t>();
+  device.scales = scales.device();
+  device.zeros = zeros.device();
+  device.output = output.device();
+  kernels::dequantize_cuda(device, nullptr);
   NIBBLE_CHECK_CUDA(cudaDeviceSynchronize());
   output.copy_back();
 }

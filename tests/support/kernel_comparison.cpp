@@ -1,6 +1,7 @@
 #include "support/kernel_comparison.h"
 
 #include <nibble/numerics/float_types.h>
+#include <nibble/numerics/pack_int4.h>
 
 #include <algorithm>
 #include <cmath>
@@ -140,8 +141,8 @@ class Comparison {
     Outputs want = outputs(), got = outputs();
     fake_quantize(expected_, input, stride, want);
     fake_quantize(actual_, input, stride, got);
-    dequantize(expected_, want, want.dequantized);
-    dequantize(actual_, want, got.dequantized);
+    dequantize_all(expected_, want, want);
+    dequantize_all(actual_, want, got);
 
     compare(output_dtype, "output", want.values, got.values);
     compare(scale_dtype, "scales", want.scales, got.scales);
@@ -149,6 +150,7 @@ class Comparison {
     compare_bytes("codes", want.codes, got.codes);
     compare_bytes("in_range", want.in_range, got.in_range);
     compare(dtype, "dequantized", want.dequantized, got.dequantized);
+    compare_packed(want, got);
     check_single_outputs(input, stride, want);
     check_backward(dtype, dtype, source, want);
     if (dtype == DType::kFloat32) {
@@ -159,7 +161,8 @@ class Comparison {
 
  private:
   struct Outputs {
-    GuardedBuffer values, scales, zeros, codes, in_range, dequantized;
+    GuardedBuffer values, scales, zeros, codes, packed_codes, in_range, dequantized,
+        dequantized_packed, dequantized_narrow;
   };
 
   int64_t elements() const { return m_.rows * m_.cols; }
@@ -176,8 +179,11 @@ class Comparison {
             buffer(groups(), m_.scale_dtype),
             buffer(groups(), m_.scale_dtype),
             byte_buffer(elements()),
+            byte_buffer(m_.rows * numerics::packed_row_bytes(m_.cols)),
             byte_buffer(m_.rows * kernels::mask_row_bytes(m_.cols)),
-            buffer(elements(), m_.dtype)};
+            buffer(elements(), m_.dtype),
+            buffer(elements(), m_.dtype),
+            buffer(elements(), DType::kBFloat16)};
   }
 
   kernels::FakeQuantParams forward_params(GuardedBuffer& input, int64_t stride) const {
@@ -195,6 +201,7 @@ class Comparison {
     p.scales = out.scales.data();
     p.zeros = out.zeros.data();
     p.codes = out.codes.data<int8_t>();
+    if (is_int4()) p.packed_codes = out.packed_codes.data<uint8_t>();
     p.in_range = out.in_range.data<uint8_t>();
     kernels.fake_quantize(p);
   }
@@ -211,11 +218,35 @@ class Comparison {
     compare(input_dtype, output_dtype == input_dtype ? "grad_input" : "mixed grad_input", want,
             got);
   }
-  void dequantize(const KernelSet& kernels, Outputs& forward, GuardedBuffer& values) const {
-    const void* zeros =
-        m_.grid == GridKind::kSymmetricInt4 ? nullptr : forward.zeros.data<const void>();
-    kernels.dequantize(
-        {m_, forward.codes.data<int8_t>(), forward.scales.data(), zeros, values.data()});
+  bool is_int4() const { return m_.grid != GridKind::kAsymmetricInt8; }
+
+  /// From codes, from packed codes, and, of a float32 matrix, from those to bfloat16.
+  void dequantize_all(const KernelSet& kernels, Outputs& forward, Outputs& out) const {
+    kernels::DequantizeParams p;
+    p.matrix = m_;
+    p.scales = forward.scales.data();
+    p.zeros = m_.grid == GridKind::kSymmetricInt4 ? nullptr : forward.zeros.data();
+    p.codes = forward.codes.data<int8_t>();
+    p.output = out.dequantized.data();
+    kernels.dequantize(p);
+    if (!is_int4()) return;
+    p.codes = nullptr;
+    p.packed_codes = forward.packed_codes.data<uint8_t>();
+    p.output = out.dequantized_packed.data();
+    kernels.dequantize(p);
+    if (m_.dtype != DType::kFloat32) return;
+    p.output_dtype = DType::kBFloat16;
+    p.output = out.dequantized_narrow.data();
+    kernels.dequantize(p);
+  }
+
+  void compare_packed(Outputs& want, Outputs& got) {
+    if (!is_int4()) return;
+    compare_bytes("packed_codes", want.packed_codes, got.packed_codes);
+    compare(m_.dtype, "dequantized from packed codes", want.dequantized, got.dequantized_packed);
+    if (m_.dtype != DType::kFloat32) return;
+    compare(DType::kBFloat16, "dequantized to bfloat16", want.dequantized_narrow,
+            got.dequantized_narrow);
   }
 
   /// Each output alone, the others null.
@@ -231,6 +262,12 @@ class Comparison {
     p.in_range = got.in_range.data<uint8_t>();
     actual_.fake_quantize(p);
     compare(output_dtype_, "output alone", want.values, got.values);
+    if (is_int4()) {
+      p = forward_params(input, stride);
+      p.packed_codes = got.packed_codes.data<uint8_t>();
+      actual_.fake_quantize(p);
+      compare_bytes("packed_codes alone", want.packed_codes, got.packed_codes);
+    }
     compare_bytes("codes alone", want.codes, got.codes);
     compare_bytes("in_range alone", want.in_range, got.in_range);
   }
@@ -321,6 +358,8 @@ const std::vector<ComparisonShape>& comparison_shapes() {
       {3, 48, 16},
       {2, 1536, 192},
       {2, 640, 320},
+      {2, 576, 32},
+      {2, 185, 5},
   };
   return shapes;
 }

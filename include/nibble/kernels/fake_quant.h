@@ -39,11 +39,13 @@ struct FakeQuantParams {
   const void* input = nullptr;  ///< [rows, cols], dtype; rows `input_row_stride` elements apart
   int64_t input_row_stride = 0;
   DType output_dtype =
-      DType::kFloat32;          ///< the fake-quantized value, exact in dtype, rounded to this
-  void* output = nullptr;       ///< [rows, cols], output_dtype
-  void* scales = nullptr;       ///< [rows, cols / group_size], scale_dtype
-  void* zeros = nullptr;        ///< [rows, cols / group_size], scale_dtype
-  int8_t* codes = nullptr;      ///< [rows, cols]; a NaN's code is 0
+      DType::kFloat32;      ///< the fake-quantized value, exact in dtype, rounded to this
+  void* output = nullptr;   ///< [rows, cols], output_dtype
+  void* scales = nullptr;   ///< [rows, cols / group_size], scale_dtype
+  void* zeros = nullptr;    ///< [rows, cols / group_size], scale_dtype
+  int8_t* codes = nullptr;  ///< [rows, cols]; a NaN's code is 0
+  uint8_t* packed_codes =
+      nullptr;  ///< [rows, packed_row_bytes(cols)], numerics/pack_int4.h; of the int4 grids only
   uint8_t* in_range = nullptr;  ///< [rows, mask_row_bytes(cols)], 1 where the gradient passes
 };
 
@@ -62,13 +64,17 @@ struct FakeQuantBackwardParams {
   std::optional<DType> grad_input_dtype = std::nullopt;
 };
 
-/// Dequantization of stored codes.
+/// Dequantization of stored codes: exact in the matrix's dtype, then rounded to output_dtype. An
+/// empty one is the matrix's; a float32 matrix also gives bfloat16. Any other is an error.
 struct DequantizeParams {
   GroupedMatrix matrix;
-  const int8_t* codes = nullptr;  ///< [rows, cols]
-  const void* scales = nullptr;   ///< [rows, cols / group_size], scale_dtype
+  const int8_t* codes = nullptr;  ///< [rows, cols]; null if they are packed
+  const uint8_t* packed_codes =
+      nullptr;                   ///< [rows, packed_row_bytes(cols)], of the int4 grids only
+  const void* scales = nullptr;  ///< [rows, cols / group_size], scale_dtype
   const void* zeros = nullptr;  ///< [rows, cols / group_size], scale_dtype; null for kSymmetricInt4
-  void* output = nullptr;       ///< [rows, cols], dtype
+  void* output = nullptr;       ///< [rows, cols], output_dtype
+  std::optional<DType> output_dtype = std::nullopt;
 };
 
 /// CPU: process rows [row_begin, row_end), so that the caller chooses the threads. The best

@@ -5,9 +5,9 @@
 #include <cstdint>
 
 /// Two 4-bit codes a byte: the even column in the low nibble, the odd one in the high nibble,
-/// stored offset by 8 (codes -8..7 as 0..15). A row of `cols` codes takes packed_row_bytes(cols)
-/// bytes; the last high nibble of an odd row holds 8, the code 0. Same bits as compressed-tensors'
-/// pack-quantized words read as little-endian bytes.
+/// stored offset by 8 (codes -8..7 as 0..15; those of a grid that begins at 0 as they are). A row
+/// of `cols` codes takes packed_row_bytes(cols) bytes; the last high nibble of an odd row holds 8,
+/// the code 0. Same bits as compressed-tensors' pack-quantized words read as little-endian bytes.
 namespace nibble::numerics {
 
 inline constexpr int kInt4Offset = 8;
@@ -23,6 +23,18 @@ NIBBLE_HD constexpr int8_t unpack_int4_low(uint8_t byte) {
 }
 NIBBLE_HD constexpr int8_t unpack_int4_high(uint8_t byte) {
   return static_cast<int8_t>((byte >> 4) - kInt4Offset);
+}
+
+/// The 4 bits stored for column `col` of a packed row: the code minus the smallest of its grid.
+NIBBLE_HD constexpr int nibble_at(const uint8_t* row, int64_t col) {
+  return (row[col / 2] >> (col % 2 == 0 ? 0 : 4)) & 0x0f;
+}
+/// Stores them. Columns are set in ascending order: an even one fills its neighbour's place with
+/// the padding of an odd row.
+NIBBLE_HD constexpr void set_nibble(uint8_t* row, int64_t col, int nibble) {
+  uint8_t& byte = row[col / 2];
+  byte = static_cast<uint8_t>(col % 2 == 0 ? nibble | (kInt4Offset << 4)
+                                           : (byte & 0x0f) | (nibble << 4));
 }
 
 }  // namespace nibble::numerics

@@ -32,7 +32,7 @@ at::Tensor fake_quantize_activation(const at::Tensor& x,
 /// x fq(W)^T + b as one autograd node: `x` [..., in] (fake-quantized by the caller, or not), `bias`
 /// [out], result [..., out]. Runs in matmul_dtype(x); without autocast `x` and `weight` must have
 /// one dtype. For backward it keeps what torch::nn::Linear keeps, and for the weight its codes
-/// (one byte each) and in-range bits; within a CacheScope those are shared by all uses of the
+/// (half a byte each) and in-range bits; within a CacheScope those are shared by all uses of the
 /// weight, and its gradient arrives with CacheScope::finalize_gradients().
 at::Tensor fake_quantized_linear(const at::Tensor& x, const at::Tensor& weight,
                                  const std::optional<at::Tensor>& bias, int64_t group_size,

@@ -138,6 +138,24 @@ __device__ __forceinline__ void store(const Chunk<BFloat16x2, elements>& chunk, 
   }
 }
 
+/// Codes minus `smallest` as four bits each (numerics/pack_int4.h); a NaN's code is 0.
+__device__ __forceinline__ void store_nibbles(const Octet<float>& codes, int smallest,
+                                              uint8_t* target) {
+  Words<4> data{};
+  for (int i = 0; i < kOctet; ++i) {
+    data.words[0] |= static_cast<uint32_t>(code_to_int(codes.lanes[i]) - smallest) << (4 * i);
+  }
+  write(data, target);
+}
+__device__ __forceinline__ void store_nibbles(const Octet<BFloat16x2>& codes, int smallest,
+                                              uint8_t* target) {
+  Octet<float> wide;
+  for (int i = 0; i < codes.kSize; ++i) {
+    unpack<BFloat16>(codes.lanes[i].word, wide.lanes + 2 * i);
+  }
+  store_nibbles(wide, smallest, target);
+}
+
 /// Stores at `index` of a buffer whose element type is only known at run time.
 template <class V>
 __device__ __forceinline__ void store(const Octet<V>& octet, DType dtype, void* target,

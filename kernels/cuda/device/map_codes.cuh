@@ -1,5 +1,9 @@
 #pragma once
 
+#include <nibble/numerics/pack_int4.h>
+
+#include <type_traits>
+
 #include "../../grid_dispatch.h"
 #include "../divider.h"
 #include "lane_masks.cuh"
@@ -10,11 +14,52 @@
 ///   static apply(grid, value, mask)    lanes of Math and their mask; exact in Storage
 namespace nibble::kernels::cuda {
 
+/// Two codes of a packed row (numerics/pack_int4.h), read as 0..15.
+struct PackedInt4 {
+  uint8_t pair;
+};
+
+/// Where row `row` of a [rows, cols] source begins.
+template <class Source>
+__host__ __device__ inline const Source* row_of(const Source* base, int64_t row, int64_t cols) {
+  return base + row * cols;
+}
+__host__ __device__ inline const PackedInt4* row_of(const PackedInt4* base, int64_t row,
+                                                    int64_t cols) {
+  return base + row * numerics::packed_row_bytes(cols);
+}
+
+template <class Source>
+__device__ inline float value_at(const Source* row, int64_t col) {
+  return static_cast<float>(row[col]);
+}
+__device__ inline float value_at(const PackedInt4* row, int64_t col) {
+  return static_cast<float>(numerics::nibble_at(&row->pair, col));
+}
+
+/// The chunk that begins `index` elements, a multiple of its size, after `base`.
+template <class Source, class Chunk>
+__device__ __forceinline__ void load_at(const Source* base, int64_t index, Chunk& chunk) {
+  load(base + index, chunk);
+}
+template <int elements>
+__device__ __forceinline__ void load_at(const PackedInt4* base, int64_t index,
+                                        Chunk<float, elements>& chunk) {
+  using Word = std::conditional_t<elements == kOctet, uint32_t, uint16_t>;
+  static_assert(2 * sizeof(Word) == elements);
+  const uint32_t word = *reinterpret_cast<const Word*>(base + index / 2);
+  for (int i = 0; i < elements; ++i) {
+    // 2^23 + nibble, without a conversion: those are slow.
+    const float shifted = numerics::float_from_bits(0x4b000000u | (word >> (4 * i) & 0xfu));
+    chunk.lanes[i] = numerics::subtract(shifted, 8388608.0f);
+  }
+}
+
 /// What both read and write. Null `zeros` and `in_range` read as 0.
 template <class Source>
 struct MapParams {
   GroupedMatrix matrix;
-  const Source* source;     ///< [rows, cols]
+  const Source* source;     ///< [rows, cols], or packed
   const void* scales;       ///< [rows, cols / group_size], S
   const void* zeros;        ///< the same
   const uint8_t* in_range;  ///< [rows, mask_row_bytes(cols)]
@@ -53,7 +98,7 @@ __global__ void __launch_bounds__(kMapThreads)
   for (int j = 0; j < kChunks; ++j) {
     const uint32_t chunk = block_first + j * kMapThreads;
     if (chunk >= chunks) break;
-    load(p.source + int64_t{chunk} * kElements, values[j]);
+    load_at(p.source, int64_t{chunk} * kElements, values[j]);
     bytes[j] = p.in_range == nullptr ? 0 : p.in_range[chunk / kChunksPerByte];
   }
 #pragma unroll
@@ -85,12 +130,12 @@ __global__ void __launch_bounds__(kMapThreads)
   const int64_t row = byte / row_bytes;
   const int64_t first_col = (byte - row * row_bytes) * 8;
   const uint32_t bits = p.in_range == nullptr ? 0 : p.in_range[byte];
+  const auto* source = row_of(p.source, row, m.cols);
+  Target* target = static_cast<Target*>(p.target) + row * m.cols;
   for (int i = 0; i < 8 && first_col + i < m.cols; ++i) {
     const int64_t col = first_col + i;
     const Grid grid = stored_grid<S, Grid>(p, row * groups_per_row + col / m.group_size);
-    const int64_t at = row * m.cols + col;
-    static_cast<Target*>(p.target)[at] =
-        Target(Map::apply(grid, static_cast<float>(p.source[at]), (bits >> i & 1u) != 0));
+    target[col] = Target(Map::apply(grid, value_at(source, col), (bits >> i & 1u) != 0));
   }
 }
 
