@@ -242,7 +242,9 @@ std::vector<Key> checkpoint_keys(CheckpointRecipe& checkpoint) {
       {"checkpoint.checkpoint_dir", &checkpoint.checkpoint_dir,
        "Folder of checkpoints, training.jsonl and validation.jsonl."},
       {"checkpoint.restore_from", &checkpoint.restore_from,
-       "`LATEST`, a folder in `checkpoint_dir` or a path; null: LATEST where there is one."},
+       "A folder in `checkpoint_dir`, a path, or `LATEST`: the one of the highest step. null: "
+       "LATEST "
+       "where there is one."},
       {"checkpoint.max_recent_checkpoints", &checkpoint.max_recent_checkpoints,
        "Keeps the last N; null: all.", at_least(1)},
   };

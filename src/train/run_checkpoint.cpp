@@ -8,6 +8,8 @@
 #include <nibble/train/run_checkpoint.h>
 
 #include <algorithm>
+#include <charconv>
+#include <string_view>
 #include <unistd.h>
 #include <utility>
 #include <vector>
@@ -46,10 +48,24 @@ std::vector<fs::path> checkpoint_folders(const fs::path& directory, bool publish
   return folders;
 }
 
+/// The S of epoch_E_step_S; nothing for another name.
+std::optional<int64_t> step_of(const fs::path& folder) {
+  static constexpr std::string_view kStep = "_step_";
+  const std::string name = folder.filename().string();
+  const size_t at = name.find(kStep);
+  if (at == std::string::npos) return std::nullopt;
+  int64_t step = 0;
+  const char* end = name.data() + name.size();
+  const auto parsed = std::from_chars(name.data() + at + kStep.size(), end, step);
+  return parsed.ec == std::errc() && parsed.ptr == end ? std::optional(step) : std::nullopt;
+}
+
+/// By name: a checkpoint that nobody resumes from may be damaged without harm to the others.
 std::vector<fs::path> newest_first(const fs::path& directory) {
   std::vector<std::pair<int64_t, fs::path>> by_step;
   for (const fs::path& folder : checkpoint_folders(directory, /*published=*/true)) {
-    if (is_checkpoint(folder)) by_step.emplace_back(read_run_state(folder).next_step, folder);
+    const std::optional<int64_t> step = step_of(folder);
+    if (step.has_value() && is_checkpoint(folder)) by_step.emplace_back(*step, folder);
   }
   std::sort(by_step.rbegin(), by_step.rend());
   std::vector<fs::path> folders;

@@ -214,5 +214,14 @@ TEST_F(RunCheckpointTest, NamesADamagedState) {
   EXPECT_THAT(error_of("run", {}), AllOf(HasSubstr("state.json"), HasSubstr("epoch")));
 }
 
+TEST_F(RunCheckpointTest, ADamagedOldCheckpointStopsNothing) {
+  train("whole", {"--step_scheduler.ckpt_every_steps=2"});
+  train_until("run", 4, {"--step_scheduler.ckpt_every_steps=2"});
+  io::write_file_atomically(path("run") / "epoch_0_step_1" / "state.json", "{");
+  train("run", {"--step_scheduler.ckpt_every_steps=2", "--checkpoint.max_recent_checkpoints=2"});
+  expect_same_end("whole", "run", "epoch_0_step_5");
+  EXPECT_FALSE(fs::exists(path("run") / "epoch_0_step_1"));
+}
+
 }  // namespace
 }  // namespace nibble::train
