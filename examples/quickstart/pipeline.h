@@ -15,12 +15,12 @@ struct Settings {
   uint64_t seed = 1;
   int64_t warmup_steps = 60;  ///< full precision, shared by both branches
   int64_t branch_steps = 60;  ///< of each branch
-  int64_t delay_steps = 10;   ///< fake quantization is off in the QAT branch's first steps
+  int64_t delay_steps = 5;    ///< fake quantization is off in the QAT branch's first steps
   int64_t rows_per_step = 2;
   int64_t held_out_rows = 160;
   int64_t shown_rows = 6;
-  int64_t group_size = 64;
-  double lr = 1e-4;
+  int64_t group_size = 192;
+  double lr = 2e-4;
 };
 
 /// Loss curve of one training phase.

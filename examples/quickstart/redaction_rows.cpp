@@ -26,7 +26,9 @@ struct Material {
 const Material& training_material() {
   static const Material material{
       {"Hello, this is {n}.", "Dear team, my name is {n}.", "Hi, {n} here.", "Good morning.",
-       "To whom it may concern,", "Hello again,", "This is a note from {n}.", "Hi there,"},
+       "To whom it may concern,", "Hello again,", "This is a note from {n}.", "Hi there,",
+       "Sorry to bother you.", "{n} writing once more.", "Good day to you,", "As agreed with {n}:",
+       "Dear Sir or Madam,", "Quick update from {n}.", "Thanks for your letter.", "I am {n}."},
       {"please ring me on {p}",
        "the contract {o} ends on {d}",
        "you can write to {e}",
@@ -56,12 +58,47 @@ const Material& training_material() {
        "transfer the deposit to {i}",
        "since {d} nobody answers {p}",
        "the booking {o} is under {n}",
-       "I changed my mail to {e}"},
+       "I changed my mail to {e}",
+       "our landlord {n} sold the house on {d}",
+       "a voucher came with {o}",
+       "{p} rings but nobody picks up",
+       "kindly confirm {d} to {e}",
+       "the pension is paid into {i}",
+       "{n} and I share the line {p}",
+       "your agent {n} promised a discount",
+       "parts of {o} were broken",
+       "the password reset goes to {e}",
+       "no money has left {i} so far",
+       "my passport expires on {d}",
+       "the doctor is {n}",
+       "put {o} on hold until {d}",
+       "a fax can be sent to {p}",
+       "half of it was charged to {i}",
+       "the lease began on {d} and was signed by {n}",
+       "{e} bounced twice",
+       "you will find {n} on the second floor",
+       "I lost the slip for {o}",
+       "from {d} on use {p}",
+       "the tax office wrote to {n}",
+       "our records show {o} and {i}",
+       "write {n} on the envelope",
+       "the course starts on {d}",
+       "someone used {e} without asking",
+       "both {o} and the bill are with {n}",
+       "the emergency contact is {p}",
+       "block {i} at once",
+       "the hearing was on {d}",
+       "{n} answers mail at {e}"},
       {"Anna",  "Boris", "Clara", "David", "Elena", "Felix", "Greta", "Hugo",  "Irene", "Jonas",
-       "Karin", "Lukas", "Maria", "Nils",  "Olga",  "Paul",  "Rosa",  "Simon", "Tanja", "Viktor"},
-      {"Albrecht", "Baker",  "Costa",  "Dorn",   "Evans",   "Fischer", "Garcia",
-       "Hansen",   "Ivanov", "Jensen", "Keller", "Lopez",   "Meyer",   "Novak",
-       "Olsen",    "Peters", "Quinn",  "Rossi",  "Schmidt", "Turner"},
+       "Karin", "Lukas", "Maria", "Nils",  "Olga",  "Paul",  "Rosa",  "Simon", "Tanja", "Viktor",
+       "Agnes", "Carlo", "Diana", "Erik",  "Fiona", "Georg", "Helen", "Igor",  "Julia", "Kevin",
+       "Laura", "Marco", "Nadia", "Oscar", "Petra", "Ralf",  "Sofia", "Tom",   "Ulla",  "Yusuf"},
+      {"Albrecht", "Baker",  "Costa",    "Dorn",   "Evans",   "Fischer",  "Garcia",
+       "Hansen",   "Ivanov", "Jensen",   "Keller", "Lopez",   "Meyer",    "Novak",
+       "Olsen",    "Peters", "Quinn",    "Rossi",  "Schmidt", "Turner",   "Ahmed",
+       "Bauer",    "Cohen",  "Duarte",   "Ekberg", "Fontana", "Gupta",    "Hughes",
+       "Iqbal",    "Jung",   "Kowalski", "Larsen", "Moreau",  "Nakamura", "Ortega",
+       "Patel",    "Reyes",  "Silva",    "Tanaka", "Usman",   "Vogel",    "Weber"},
       {"mail.example", "post.example", "inbox.example", "letters.example"},
       0};
   return material;
@@ -101,7 +138,9 @@ std::string number(SplitMix64& random, int count, const Material& material) {
   return digits(random, count - 1) + static_cast<char>('0' + last);
 }
 
-std::string two_digits(uint64_t value) { return (value < 10 ? "0" : "") + std::to_string(value); }
+std::string two_digits(uint64_t value) {
+  return {static_cast<char>('0' + value / 10), static_cast<char>('0' + value % 10)};
+}
 
 std::string lower(std::string_view text) {
   std::string result(text);
@@ -112,16 +151,22 @@ std::string lower(std::string_view text) {
 }
 
 std::string name(SplitMix64& random, const Material& material) {
-  return std::string(pick(random, material.first_names)) + " " +
-         std::string(pick(random, material.last_names));
+  std::string text(pick(random, material.first_names));
+  text += ' ';
+  text += pick(random, material.last_names);
+  return text;
 }
 
 /// The parity of the year keeps the parts' dates apart.
 std::string date(SplitMix64& random, const Material& material) {
   const uint64_t year =
       1960 + 2 * random.below(30) + static_cast<uint64_t>(material.last_digit_parity);
-  return two_digits(1 + random.below(28)) + "." + two_digits(1 + random.below(12)) + "." +
-         std::to_string(year);
+  std::string text = two_digits(1 + random.below(28));
+  text += '.';
+  text += two_digits(1 + random.below(12));
+  text += '.';
+  text += std::to_string(year);
+  return text;
 }
 
 struct Slot {
@@ -129,25 +174,54 @@ struct Slot {
   std::string_view placeholder;
 };
 
+// Each draw is a statement of its own: the order of a sum's operands is the compiler's choice.
+std::string phone(SplitMix64& random, const Material& material) {
+  std::string text = "0";
+  text += digits(random, 3);
+  text += ' ';
+  text += number(random, 6, material);
+  return text;
+}
+
+std::string email(SplitMix64& random, const Material& material) {
+  std::string text = lower(pick(random, material.first_names));
+  text += '.';
+  text += lower(pick(random, material.last_names));
+  text += '@';
+  text += pick(random, material.mail_hosts);
+  return text;
+}
+
+std::string iban(SplitMix64& random, const Material& material) {
+  std::string text = "DE";
+  text += digits(random, 2);
+  text += ' ';
+  text += digits(random, 4);
+  text += ' ';
+  text += number(random, 4, material);
+  return text;
+}
+
+std::string order(SplitMix64& random, const Material& material) {
+  std::string text = "A-";
+  text += number(random, 5, material);
+  return text;
+}
+
 Slot fill(char kind, SplitMix64& random, const Material& material) {
   switch (kind) {
     case 'n':
       return {name(random, material), "[NAME]"};
     case 'p':
-      return {"0" + digits(random, 3) + " " + number(random, 6, material), "[PHONE]"};
+      return {phone(random, material), "[PHONE]"};
     case 'd':
       return {date(random, material), "[DATE]"};
     case 'e':
-      return {lower(pick(random, material.first_names)) + "." +
-                  lower(pick(random, material.last_names)) + "@" +
-                  std::string(pick(random, material.mail_hosts)),
-              "[EMAIL]"};
+      return {email(random, material), "[EMAIL]"};
     case 'i':
-      return {
-          "DE" + digits(random, 2) + " " + digits(random, 4) + " " + number(random, 4, material),
-          "[IBAN]"};
+      return {iban(random, material), "[IBAN]"};
     default:
-      return {"A-" + number(random, 5, material), "[ORDER]"};
+      return {order(random, material), "[ORDER]"};
   }
 }
 
