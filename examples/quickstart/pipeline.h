@@ -20,7 +20,7 @@ struct Settings {
   int64_t held_out_rows = 160;
   int64_t shown_rows = 6;
   int64_t group_size = 192;
-  double lr = 2e-4;
+  double lr = 1e-4;
 };
 
 /// Loss curve of one training phase.

@@ -4,122 +4,14 @@
 
 #include <nlohmann/json.hpp>
 
-#include <array>
 #include <string_view>
+
+#include "redaction_material.h"
 
 namespace quickstart {
 namespace {
 
 using nibble::data::SplitMix64;
-
-/// What one part of the data is made of. {n} name, {p} phone, {d} date, {e} e-mail, {i} IBAN,
-/// {o} order number.
-struct Material {
-  std::vector<std::string_view> openings;
-  std::vector<std::string_view> fragments;
-  std::vector<std::string_view> first_names;
-  std::vector<std::string_view> last_names;
-  std::vector<std::string_view> mail_hosts;
-  int last_digit_parity;  ///< numbers of the parts end in digits of different parity
-};
-
-const Material& training_material() {
-  static const Material material{
-      {"Hello, this is {n}.", "Dear team, my name is {n}.", "Hi, {n} here.", "Good morning.",
-       "To whom it may concern,", "Hello again,", "This is a note from {n}.", "Hi there,",
-       "Sorry to bother you.", "{n} writing once more.", "Good day to you,", "As agreed with {n}:",
-       "Dear Sir or Madam,", "Quick update from {n}.", "Thanks for your letter.", "I am {n}."},
-      {"please ring me on {p}",
-       "the contract {o} ends on {d}",
-       "you can write to {e}",
-       "my account is {i}",
-       "I was born on {d}",
-       "order {o} has not arrived",
-       "the refund should go to {i}",
-       "{n} signed for the parcel",
-       "my new number is {p}",
-       "please copy {e} on the reply",
-       "we met {n} on {d}",
-       "the invoice {o} is still open",
-       "the old address {e} no longer works",
-       "call {n} under {p}",
-       "the delivery of {o} was planned for {d}",
-       "I paid from {i} on {d}",
-       "my colleague {n} will take over",
-       "the appointment moves to {d}",
-       "send the form to {e} by {d}",
-       "ask for {n} at the desk",
-       "ticket {o} can be closed",
-       "the bank lists {i} as mine",
-       "leave a message on {p}",
-       "my wife {n} may collect it",
-       "the warranty of {o} runs until {d}",
-       "{e} is the address of my lawyer",
-       "transfer the deposit to {i}",
-       "since {d} nobody answers {p}",
-       "the booking {o} is under {n}",
-       "I changed my mail to {e}",
-       "our landlord {n} sold the house on {d}",
-       "a voucher came with {o}",
-       "{p} rings but nobody picks up",
-       "kindly confirm {d} to {e}",
-       "the pension is paid into {i}",
-       "{n} and I share the line {p}",
-       "your agent {n} promised a discount",
-       "parts of {o} were broken",
-       "the password reset goes to {e}",
-       "no money has left {i} so far",
-       "my passport expires on {d}",
-       "the doctor is {n}",
-       "put {o} on hold until {d}",
-       "a fax can be sent to {p}",
-       "half of it was charged to {i}",
-       "the lease began on {d} and was signed by {n}",
-       "{e} bounced twice",
-       "you will find {n} on the second floor",
-       "I lost the slip for {o}",
-       "from {d} on use {p}",
-       "the tax office wrote to {n}",
-       "our records show {o} and {i}",
-       "write {n} on the envelope",
-       "the course starts on {d}",
-       "someone used {e} without asking",
-       "both {o} and the bill are with {n}",
-       "the emergency contact is {p}",
-       "block {i} at once",
-       "the hearing was on {d}",
-       "{n} answers mail at {e}"},
-      {"Anna",  "Boris", "Clara", "David", "Elena", "Felix", "Greta", "Hugo",  "Irene", "Jonas",
-       "Karin", "Lukas", "Maria", "Nils",  "Olga",  "Paul",  "Rosa",  "Simon", "Tanja", "Viktor",
-       "Agnes", "Carlo", "Diana", "Erik",  "Fiona", "Georg", "Helen", "Igor",  "Julia", "Kevin",
-       "Laura", "Marco", "Nadia", "Oscar", "Petra", "Ralf",  "Sofia", "Tom",   "Ulla",  "Yusuf"},
-      {"Albrecht", "Baker",  "Costa",    "Dorn",   "Evans",   "Fischer",  "Garcia",
-       "Hansen",   "Ivanov", "Jensen",   "Keller", "Lopez",   "Meyer",    "Novak",
-       "Olsen",    "Peters", "Quinn",    "Rossi",  "Schmidt", "Turner",   "Ahmed",
-       "Bauer",    "Cohen",  "Duarte",   "Ekberg", "Fontana", "Gupta",    "Hughes",
-       "Iqbal",    "Jung",   "Kowalski", "Larsen", "Moreau",  "Nakamura", "Ortega",
-       "Patel",    "Reyes",  "Silva",    "Tanaka", "Usman",   "Vogel",    "Weber"},
-      {"mail.example", "post.example", "inbox.example", "letters.example"},
-      0};
-  return material;
-}
-
-const Material& held_out_material() {
-  static const Material material{
-      {"Greetings from {n}.", "Good evening, {n} speaking.", "A short question.", "Dear all,"},
-      {"reach me at {p} after lunch", "the subscription {o} began on {d}",
-       "forward everything to {e}", "the money came from {i}", "{n} turned forty on {d}",
-       "package {o} is damaged", "please debit {i} instead", "our neighbour {n} has the key",
-       "text {p} if you are late", "the receipt went to {e}", "{n} cancelled on {d}",
-       "reference {o} is wrong", "the transfer to {i} failed on {d}", "{p} belongs to {n}"},
-      {"Adele", "Bruno", "Carla", "Dario", "Edith", "Fabian", "Gloria", "Henrik", "Ingrid",
-       "Julian", "Katja", "Leon"},
-      {"Arnold", "Brandt", "Carter", "Dietrich", "Ericson", "Foster", "Grant", "Huber", "Irving",
-       "Jacobs", "Kramer", "Lang"},
-      {"web.example", "office.example", "home.example"},
-      1};
-  return material;
-}
 
 template <class T>
 const T& pick(SplitMix64& random, const std::vector<T>& values) {
@@ -225,9 +117,29 @@ Slot fill(char kind, SplitMix64& random, const Material& material) {
   }
 }
 
+/// `pattern` with one alternative drawn for each (a|b|c).
+std::string choose_alternatives(std::string_view pattern, SplitMix64& random) {
+  std::string text;
+  for (size_t open; (open = pattern.find('(')) != std::string_view::npos;) {
+    const size_t close = pattern.find(')', open);
+    std::string_view inside = pattern.substr(open + 1, close - open - 1);
+    std::vector<std::string_view> alternatives;
+    for (size_t bar; (bar = inside.find('|')) != std::string_view::npos;) {
+      alternatives.push_back(inside.substr(0, bar));
+      inside.remove_prefix(bar + 1);
+    }
+    alternatives.push_back(inside);
+    text += pattern.substr(0, open);
+    text += pick(random, alternatives);
+    pattern.remove_prefix(close + 1);
+  }
+  return text += pattern;
+}
+
 /// Appends `pattern` to the message with data and to the one with placeholders.
-void append(std::string_view pattern, SplitMix64& random, const Material& material,
-            RedactionRow& row) {
+void append(std::string_view pattern_with_alternatives, SplitMix64& random,
+            const Material& material, RedactionRow& row) {
+  const std::string pattern = choose_alternatives(pattern_with_alternatives, random);
   for (size_t i = 0; i < pattern.size(); ++i) {
     if (pattern[i] != '{') {
       row.input += pattern[i];
