@@ -1,5 +1,6 @@
 #include <nibble/core/error.h>
 #include <nibble/kernels/fake_quant_cuda.h>
+#include <nibble/kernels/quantized_linear_cuda.h>
 
 namespace nibble::kernels {
 namespace {
@@ -15,5 +16,7 @@ void fake_quantize_backward_cuda(const FakeQuantBackwardParams&, CUstream_st*) {
   fail_without_cuda();
 }
 void dequantize_cuda(const DequantizeParams&, CUstream_st*) { fail_without_cuda(); }
+bool can_run_quantized_linear(const QuantizedLinearParams&) { return false; }
+void quantized_linear_cuda(const QuantizedLinearParams&, CUstream_st*) { fail_without_cuda(); }
 
 }  // namespace nibble::kernels

@@ -21,6 +21,10 @@ constexpr const char* kArchiveKey = "nibble_quantization";
 
 bool is_symmetric(const QuantizationSpec& spec) { return spec.grid == WeightGrid::kSymmetric; }
 
+std::optional<Tensor> optional(const Tensor& tensor) {
+  return tensor.defined() ? std::optional(tensor) : std::nullopt;
+}
+
 int64_t bytes_of(const Tensor& tensor) {
   return tensor.defined() ? static_cast<int64_t>(tensor.nbytes()) : 0;
 }
@@ -106,6 +110,13 @@ Tensor LinearImpl::forward_shared(const SharedInput& input) {
     return ops::fake_quantized_linear(x, weight, bias, spec_->group_size, is_symmetric(*spec_),
                                       spec_->scale_dtype);
   }
+  // Under autocast the weight's values are those of its own dtype, then rounded.
+  const bool in_compute_dtype =
+      x.scalar_type() == compute_dtype_ && ops::matmul_dtype(x) == compute_dtype_;
+  if (state_ == LinearState::kQuantized && in_compute_dtype) {
+    return ops::quantized_linear(x, packed_weight, scales, optional(zeros), bias,
+                                 is_symmetric(*spec_));
+  }
   return at::linear(x, effective_weight(), bias);
 }
 
@@ -119,9 +130,9 @@ Tensor LinearImpl::effective_weight() const {
                                              spec_->scale_dtype)
                  : weight;
     case LinearState::kQuantized:
-      return ops::dequantize_packed_weight(
-          packed_weight, scales, zeros.defined() ? std::optional(zeros) : std::nullopt,
-          options.in_features(), is_symmetric(*spec_), compute_dtype_);
+      return ops::dequantize_packed_weight(packed_weight, scales, optional(zeros),
+                                           options.in_features(), is_symmetric(*spec_),
+                                           compute_dtype_);
   }
   fail("nn::Linear is in no known state");
 }

@@ -177,6 +177,9 @@ TORCH_LIBRARY(nibble, library) {
   library.def(
       "dequantize_packed_weight(Tensor packed, Tensor scales, Tensor? zeros, int cols, bool "
       "symmetric, ScalarType dtype) -> Tensor");
+  library.def(
+      "quantized_linear(Tensor x, Tensor packed, Tensor scales, Tensor? zeros, Tensor? bias, bool "
+      "symmetric) -> Tensor");
   library.def("pack_int4(Tensor codes, bool symmetric) -> Tensor");
   library.def("unpack_int4(Tensor packed, int cols, bool symmetric) -> Tensor");
 }

@@ -145,6 +145,13 @@ WeightQuantization check_parameters(at::IntArrayRef shape, const Tensor& scales,
   return {std::max<int64_t>(1, shape[1] / scales.size(1)), symmetric, scales.scalar_type()};
 }
 
+void check_packed(const Tensor& packed, int64_t cols) {
+  NIBBLE_CHECK(packed.dim() == 2 && packed.scalar_type() == at::kByte &&
+                   packed.size(1) == numerics::packed_row_bytes(cols),
+               "packed codes must be uint8 [rows, ", numerics::packed_row_bytes(cols), "] for ",
+               cols, " columns, got ", packed.sizes(), " ", c10::toString(packed.scalar_type()));
+}
+
 Tensor dequantize_codes(const Quantized& quantized, const WeightQuantization& how,
                         at::ScalarType dtype, at::ScalarType value_dtype) {
   const bool packed = quantized.packed_codes.defined();

@@ -60,6 +60,9 @@ Quantized quantize_activation_as(const at::Tensor& x, at::ScalarType value_dtype
 WeightQuantization check_parameters(at::IntArrayRef shape, const at::Tensor& scales,
                                     const std::optional<at::Tensor>& zeros, bool symmetric);
 
+/// Throws Error unless `packed` is uint8 [rows, packed_row_bytes(cols)].
+void check_packed(const at::Tensor& packed, int64_t cols);
+
 /// The value [out, in] of codes, packed or not, exact in `dtype` and rounded to `value_dtype`.
 at::Tensor dequantize_codes(const Quantized& quantized, const WeightQuantization& how,
                             at::ScalarType dtype, at::ScalarType value_dtype);

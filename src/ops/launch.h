@@ -1,6 +1,7 @@
 #pragma once
 
 #include <nibble/kernels/fake_quant.h>
+#include <nibble/kernels/quantized_linear_cuda.h>
 
 #include <ATen/core/Tensor.h>
 
@@ -16,5 +17,6 @@ void launch(const kernels::DequantizeParams& params, const at::Device& device);
 void launch_cuda(const kernels::FakeQuantParams& params, const at::Device& device);
 void launch_cuda(const kernels::FakeQuantBackwardParams& params, const at::Device& device);
 void launch_cuda(const kernels::DequantizeParams& params, const at::Device& device);
+void launch_cuda(const kernels::QuantizedLinearParams& params, const at::Device& device);
 
 }  // namespace nibble::ops

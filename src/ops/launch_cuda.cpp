@@ -27,4 +27,8 @@ void launch_cuda(const kernels::DequantizeParams& params, const at::Device& devi
   run(params, device, kernels::dequantize_cuda);
 }
 
+void launch_cuda(const kernels::QuantizedLinearParams& params, const at::Device& device) {
+  run(params, device, kernels::quantized_linear_cuda);
+}
+
 }  // namespace nibble::ops

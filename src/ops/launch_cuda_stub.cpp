@@ -17,5 +17,8 @@ void launch_cuda(const kernels::FakeQuantBackwardParams&, const at::Device& devi
   refuse(device);
 }
 void launch_cuda(const kernels::DequantizeParams&, const at::Device& device) { refuse(device); }
+void launch_cuda(const kernels::QuantizedLinearParams&, const at::Device& device) {
+  refuse(device);
+}
 
 }  // namespace nibble::ops

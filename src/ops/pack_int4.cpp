@@ -29,13 +29,6 @@ Tensor pack(const Tensor& codes, bool symmetric) {
   return pairs.select(2, 0).bitwise_or(pairs.select(2, 1).mul(16)).contiguous();
 }
 
-void check_packed(const Tensor& packed, int64_t cols) {
-  NIBBLE_CHECK(packed.dim() == 2 && packed.scalar_type() == at::kByte &&
-                   packed.size(1) == numerics::packed_row_bytes(cols),
-               "packed codes must be uint8 [rows, ", numerics::packed_row_bytes(cols), "] for ",
-               cols, " columns, got ", packed.sizes(), " ", c10::toString(packed.scalar_type()));
-}
-
 Tensor unpack(const Tensor& packed, int64_t cols, bool symmetric) {
   check_packed(packed, cols);
   const Tensor low = at::bitwise_and(packed, 0x0f);

@@ -90,6 +90,16 @@ class BenchLinear(SmokeTestCase):
                          ["linear 8da4w", "linear 4w"] * 2)
 
 
+class BenchQuantizedLinear(SmokeTestCase):
+    def test_rows(self):
+        report = self.report(Path(os.environ["NIBBLE_BIN"]) / "bench_quantized_linear",
+                             "--tokens", 1, "--tokens", 4, "--shape", "8x16", "--group-size", 8,
+                             "--samples", 2, "--warmup", 0)
+        self.check_rows(report, 2 * 3, "weight_bytes")
+        self.assertEqual([row["name"] for row in report["rows"] if "ratio" in row],
+                         ["quantized linear 8da4w", "quantized linear 4w"] * 2)
+
+
 class BenchTrainingStep(SmokeTestCase):
     def program(self, *arguments):
         return self.report(Path(os.environ["NIBBLE_BIN"]) / "bench_training_step", "--model", MODEL,

@@ -7,6 +7,7 @@
 #include "golden/golden_check.h"
 #include "gpu/cuda_error.h"
 #include "gpu/cuda_kernels.h"
+#include "gpu/quantized_linear_check.h"
 #include "support/kernel_comparison.h"
 
 // The CUDA kernels on a real device, bit for bit (README.md).
@@ -82,13 +83,21 @@ size_t compare_with_cpu(const Options& options) {
   return failures;
 }
 
+size_t check_linears() {
+  const QuantizedLinearResult result = check_quantized_linear();
+  std::printf("quantized linears: %lld outputs, %zu failures\n",
+              static_cast<long long>(result.outputs), result.failures.size());
+  return report(result.failures);
+}
+
 int run(int argc, char** argv) {
   const Options options = parse(argc, argv);
   cudaDeviceProp device;
   NIBBLE_CHECK_CUDA(cudaGetDeviceProperties(&device, 0));
   std::printf("device: %s, sm_%d%d\n", device.name, device.major, device.minor);
-  const size_t failures = check_golden_vectors(options) + compare_with_cpu(options);
-  std::printf("%s\n", failures == 0 ? "ALL BITS EQUAL" : "BITS DIFFER");
+  const size_t bits = check_golden_vectors(options) + compare_with_cpu(options);
+  std::printf("%s\n", bits == 0 ? "ALL BITS EQUAL" : "BITS DIFFER");
+  const size_t failures = bits + check_linears();
   return failures == 0 ? 0 : 1;
 }
 

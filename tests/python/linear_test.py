@@ -101,6 +101,22 @@ class LinearTest(OpTestCase):
             for leaf, gradient in zip((x, weight, bias), expected):
                 self.assert_same_bits(leaf.grad, gradient, f"reentrant={reentrant}")
 
+    def test_the_quantized_one_gives_the_values_and_gradients_of_its_dequantized_weight(self):
+        for grid in (SYMMETRIC, AFFINE):
+            x, weight, bias = leaves()
+            codes, scales, zeros = ops.quantize_weight(weight.detach(), GROUP, *grid)
+            packed = ops.pack_int4(codes, grid[0])
+            values = ops.dequantize_packed_weight(packed, scales, zeros, IN, grid[0], x.dtype)
+            expected = torch.nn.functional.linear(x, values, bias)
+            actual = ops.quantized_linear(x, packed, scales, zeros, bias, grid[0])
+            self.assert_same_bits(actual, expected)
+            expected.square().sum().backward()
+            gradients = [x.grad.clone(), bias.grad.clone()]
+            x.grad = bias.grad = None
+            actual.square().sum().backward()
+            self.assert_same_bits(x.grad, gradients[0])
+            self.assert_same_bits(bias.grad, gradients[1])
+
     @unittest.skipUnless(torch.cuda.is_available(), "no CUDA device")
     def test_a_weight_that_moves_is_quantized_where_it_is(self):
         x, weight, _ = leaves()

@@ -14,6 +14,8 @@ SCHEMAS = {
                              "bool symmetric, ScalarType scale_dtype) -> Tensor",
     "dequantize_packed_weight": "(Tensor packed, Tensor scales, Tensor? zeros, int cols, "
                                 "bool symmetric, ScalarType dtype) -> Tensor",
+    "quantized_linear": "(Tensor x, Tensor packed, Tensor scales, Tensor? zeros, Tensor? bias, "
+                        "bool symmetric) -> Tensor",
     "quantize_weight": f"({WEIGHT}) -> (Tensor codes, Tensor scales, Tensor zeros)",
     "quantize_activation": "(Tensor x) -> (Tensor codes, Tensor scales, Tensor zeros)",
     "dequantize_weight": "(Tensor codes, Tensor scales, Tensor? zeros, bool symmetric, "
@@ -49,6 +51,7 @@ def sample_calls(dtype=torch.float32):
         x = torch.randn(2, 3, 64).to(dtype)
         for bias in (None, torch.randn(6).to(dtype)):
             yield "fake_quantized_linear", (x, weight, bias, 32, symmetric, scale_dtype)
+            yield "quantized_linear", (x, packed, scales, zeros, bias, symmetric)
     yield "dequantize_weight", (codes, scales, None, True, dtype)
     for shape in ((64,), (5, 64), (2, 3, 64), (2, 1, 3, 7), (0, 64)):
         yield "fake_quantize_activation", (torch.randn(shape).to(dtype),)

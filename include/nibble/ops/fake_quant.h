@@ -63,6 +63,13 @@ at::Tensor pack_int4(const at::Tensor& codes, bool symmetric);
 at::Tensor dequantize_packed_weight(const at::Tensor& packed, const at::Tensor& scales,
                                     const std::optional<at::Tensor>& zeros, int64_t cols,
                                     bool symmetric, at::ScalarType dtype);
+/// x W^T + b with W = dequantize_packed_weight(packed, scales, zeros, x.size(-1), symmetric, dtype
+/// of x): `x` [..., in], fake-quantized by the caller or not, result [..., out]. On CUDA up to 64
+/// tokens in bfloat16 or float16 read the packed weight (kernels/quantized_linear_cuda.h);
+/// everything else dequantizes it. Differentiable in `x` and `bias`.
+at::Tensor quantized_linear(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& scales,
+                            const std::optional<at::Tensor>& zeros,
+                            const std::optional<at::Tensor>& bias, bool symmetric);
 /// The inverse of pack_int4: uint8 [rows, ceil(cols / 2)] to int8 [rows, cols].
 at::Tensor unpack_int4(const at::Tensor& packed, int64_t cols, bool symmetric);
 

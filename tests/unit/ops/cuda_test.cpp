@@ -120,5 +120,27 @@ TEST_F(OnCuda, TheLinearGivesTheCpusValues) {
   }
 }
 
+TEST_F(OnCuda, TheQuantizedLinearGivesThatOfItsValues) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    for (const bool symmetric : {true, false}) {
+      for (const int64_t tokens : {1, 7, 64, 65}) {
+        const Tensor x = random({tokens, 1, 256}, dtype).cuda();
+        const Tensor bias = random({96}, dtype).cuda();
+        const auto [codes, scales, zeros] = quantize_weight(
+            random({96, 256}, dtype).cuda(), 64, symmetric, scale_dtype_of(symmetric, dtype));
+        const Tensor packed = pack_int4(codes, symmetric);
+        const Tensor values = dequantize_weight(codes, scales, zeros, symmetric, dtype);
+        const Tensor want =
+            torch::linear(x.to(at::kDouble), values.to(at::kDouble), bias.to(at::kDouble));
+        const Tensor got = quantized_linear(x, packed, scales, zeros, bias, symmetric);
+        const double rounding = dtype == at::kFloat ? 1e-6 : dtype == at::kHalf ? 1e-3 : 8e-3;
+        EXPECT_EQ(got.scalar_type(), dtype);
+        EXPECT_TRUE(torch::allclose(got.to(at::kDouble), want, 2 * rounding, 16 * rounding))
+            << tokens << " tokens, " << c10::toString(dtype);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace nibble::ops

@@ -1,0 +1,166 @@
+#include "gpu/quantized_linear_check.h"
+
+#include <nibble/core/error.h>
+#include <nibble/kernels/quantized_linear_cuda.h>
+#include <nibble/numerics/float_types.h>
+#include <nibble/numerics/pack_int4.h>
+
+#include <cmath>
+#include <random>
+
+#include "gpu/cuda_error.h"
+#include "grid_dispatch.h"
+
+namespace nibble::tests {
+namespace {
+
+using kernels::DType;
+using kernels::GridKind;
+using kernels::GroupedMatrix;
+
+template <class T>
+class DeviceArray {
+ public:
+  explicit DeviceArray(const std::vector<T>& host) : size_(host.size()) {
+    NIBBLE_CHECK_CUDA(cudaMalloc(&data_, size_ * sizeof(T) + 1));
+    NIBBLE_CHECK_CUDA(cudaMemcpy(data_, host.data(), size_ * sizeof(T), cudaMemcpyHostToDevice));
+  }
+  ~DeviceArray() { cudaFree(data_); }
+  DeviceArray(const DeviceArray&) = delete;
+  DeviceArray& operator=(const DeviceArray&) = delete;
+
+  T* data() const { return data_; }
+  std::vector<T> read() const {
+    std::vector<T> host(size_);
+    NIBBLE_CHECK_CUDA(cudaMemcpy(host.data(), data_, size_ * sizeof(T), cudaMemcpyDeviceToHost));
+    return host;
+  }
+
+ private:
+  size_t size_;
+  T* data_ = nullptr;
+};
+
+/// A quantized weight on the host, and its values.
+struct Weight {
+  GroupedMatrix matrix;
+  std::vector<uint8_t> packed;
+  std::vector<float> scales, zeros;  ///< bytes in the scale dtype
+  std::vector<float> values;
+};
+
+template <class T>
+Weight random_weight(const GroupedMatrix& matrix, std::mt19937_64& random) {
+  const auto elements = static_cast<size_t>(matrix.rows * matrix.cols);
+  const size_t groups = elements / static_cast<size_t>(matrix.group_size);
+  std::normal_distribution<float> normal;
+  std::vector<T> source(elements);
+  for (T& value : source) value = T(normal(random));
+  Weight weight{matrix, std::vector<uint8_t>(elements / 2), std::vector<float>(groups),
+                std::vector<float>(groups), std::vector<float>(elements)};
+  kernels::FakeQuantParams p;
+  p.matrix = matrix;
+  p.input = source.data();
+  p.input_row_stride = matrix.cols;
+  std::vector<T> values(elements);
+  p.output_dtype = matrix.dtype;
+  p.output = values.data();
+  p.packed_codes = weight.packed.data();
+  p.scales = weight.scales.data();  // at least as wide as the scale dtype
+  p.zeros = weight.zeros.data();
+  kernels::fake_quantize_cpu(p, 0, matrix.rows);
+  for (size_t i = 0; i < elements; ++i) weight.values[i] = static_cast<float>(values[i]);
+  return weight;
+}
+
+template <class T>
+double rounding_of() {
+  return std::is_same_v<T, numerics::BFloat16> ? std::ldexp(1.0, -8) : std::ldexp(1.0, -11);
+}
+
+template <class T>
+void check(const GroupedMatrix& matrix, int64_t tokens, QuantizedLinearResult& result) {
+  std::mt19937_64 random(static_cast<uint64_t>(matrix.rows * 31 + matrix.cols + tokens));
+  const Weight weight = random_weight<T>(matrix, random);
+  std::normal_distribution<float> normal;
+  std::vector<T> x(static_cast<size_t>(tokens * matrix.cols));
+  for (T& value : x) value = T(normal(random));
+
+  constexpr float kGuard = -77.0f;
+  const DeviceArray<uint8_t> packed(weight.packed);
+  const DeviceArray<float> scales(weight.scales), zeros(weight.zeros);
+  const DeviceArray<T> input(x);
+  const auto outputs = static_cast<size_t>(tokens * matrix.rows);
+  const DeviceArray<T> output(std::vector<T>(outputs + 8, T(kGuard)));
+  kernels::QuantizedLinearParams p;
+  p.weight = matrix;
+  p.packed_codes = packed.data();
+  p.scales = scales.data();
+  p.zeros = matrix.grid == GridKind::kSymmetricInt4 ? nullptr : zeros.data();
+  p.tokens = tokens;
+  p.input = input.data();
+  p.output = output.data();
+  kernels::quantized_linear_cuda(p, nullptr);
+  NIBBLE_CHECK_CUDA(cudaDeviceSynchronize());
+  const std::vector<T> got = output.read();
+
+  int64_t wrong = 0;
+  double worst = 0;
+  for (int64_t token = 0; token < tokens; ++token) {
+    for (int64_t row = 0; row < matrix.rows; ++row) {
+      double want = 0, magnitude = 0;
+      for (int64_t col = 0; col < matrix.cols; ++col) {
+        const double product = static_cast<double>(static_cast<float>(
+                                   x[static_cast<size_t>(token * matrix.cols + col)])) *
+                               weight.values[static_cast<size_t>(row * matrix.cols + col)];
+        want += product;
+        magnitude += std::abs(product);
+      }
+      const float value = static_cast<float>(got[static_cast<size_t>(token * matrix.rows + row)]);
+      const double allowed = rounding_of<T>() * std::abs(want) + std::ldexp(magnitude, -20);
+      const double error = std::abs(value - want);
+      if (!(error <= allowed)) ++wrong;
+      worst = std::max(worst, error / allowed);
+    }
+  }
+  for (size_t i = outputs; i < got.size(); ++i) wrong += static_cast<float>(got[i]) != kGuard;
+  result.outputs += tokens * matrix.rows;
+  if (wrong > 0) {
+    result.failures.push_back(detail::concat(
+        "quantized_linear grid ", static_cast<int>(matrix.grid), " dtype ",
+        static_cast<int>(matrix.dtype), " scales ", static_cast<int>(matrix.scale_dtype), " [",
+        matrix.rows, ", ", matrix.cols, "] group ", matrix.group_size, ", ", tokens,
+        " tokens: ", wrong, " wrong, the worst ", worst, " times what is allowed"));
+  }
+}
+
+}  // namespace
+
+QuantizedLinearResult check_quantized_linear() {
+  QuantizedLinearResult result;
+  struct Shape {
+    int64_t rows, cols, group_size;
+  };
+  const Shape shapes[] = {{16, 128, 32},  {1, 32, 32},      {33, 160, 32},  {100, 4096, 128},
+                          {257, 576, 64}, {48, 1536, 1536}, {31, 2048, 256}};
+  for (const Shape& shape : shapes) {
+    for (const int64_t tokens : {1, 3, 8, 9, 16, 17, 32, 33, 64}) {
+      for (const DType dtype : {DType::kBFloat16, DType::kFloat16}) {
+        kernels::dispatch_dtype(dtype, [&](auto element) {
+          using T = typename decltype(element)::type;
+          const auto matrix = [&](GridKind grid, DType scale) {
+            return GroupedMatrix{grid, dtype, scale, shape.rows, shape.cols, shape.group_size};
+          };
+          if constexpr (!std::is_same_v<T, float>) {
+            check<T>(matrix(GridKind::kSymmetricInt4, dtype), tokens, result);
+            check<T>(matrix(GridKind::kSymmetricInt4, DType::kFloat32), tokens, result);
+            check<T>(matrix(GridKind::kAffineInt4, DType::kBFloat16), tokens, result);
+          }
+        });
+      }
+    }
+  }
+  return result;
+}
+
+}  // namespace nibble::tests
