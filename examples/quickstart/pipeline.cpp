@@ -32,10 +32,10 @@ using nibble::train::Trainer;
 constexpr int64_t kAnswerTokens = 120;
 
 /// What a stage costs, in full-precision steps of two rows: for the time left. Measured.
-constexpr double kQatStepCost = 1.25;
+constexpr double kQatStepCost = 1.3;
 constexpr double kScoredRowCost = 0.14;
 constexpr double kModelLoadCost = 1.0;
-constexpr double kAnswerCost = 4.0;
+constexpr double kAnswerCost = 1.1;
 
 /// A training phase: which rows of the training file, from which model, into which folder.
 struct Phase {
