@@ -1,6 +1,7 @@
 #include <nibble/core/allocator.h>
 
 #include <cstdlib>  // defines __GLIBC__
+#include <limits>
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -10,10 +11,10 @@ namespace nibble {
 
 void keep_freed_memory() {
 #if defined(__GLIBC__)
-  constexpr int kLargestMmapThreshold = 32 << 20;  // glibc takes no more
-  constexpr int kTrimThreshold = 1 << 30;
-  mallopt(M_MMAP_THRESHOLD, kLargestMmapThreshold);
-  mallopt(M_TRIM_THRESHOLD, kTrimThreshold);
+  // Without this, blocks beyond 32 MiB (logits, an embedding's gradient) are mapped anew each time:
+  // that is the largest M_MMAP_THRESHOLD that glibc takes.
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
 #endif
 }
 
