@@ -1,4 +1,5 @@
 #include <nibble/core/error.h>
+#include <nibble/io/atomic_file.h>
 #include <nibble/io/file.h>
 
 #include <cerrno>
@@ -36,23 +37,6 @@ void sync(const fs::path& path, int flags) {
   NIBBLE_CHECK(::fsync(descriptor.get()) == 0, "cannot write ", path.string(),
                " to the disk: ", last_error());
 }
-
-/// Removes a file at the end of its scope unless it was released before.
-class RemoveUnlessReleased {
- public:
-  explicit RemoveUnlessReleased(const fs::path& path) : path_(path) {}
-  RemoveUnlessReleased(const RemoveUnlessReleased&) = delete;
-  RemoveUnlessReleased& operator=(const RemoveUnlessReleased&) = delete;
-  ~RemoveUnlessReleased() {
-    std::error_code ignored;
-    if (!released_) fs::remove(path_, ignored);
-  }
-  void release() { released_ = true; }
-
- private:
-  const fs::path& path_;
-  bool released_ = false;
-};
 
 }  // namespace
 
@@ -112,24 +96,33 @@ std::string read_text_file(const fs::path& path) {
   return std::move(text).str();
 }
 
-void write_file_atomically(const fs::path& path, const std::function<void(std::ostream&)>& write) {
+AtomicFile::AtomicFile(const fs::path& path) : path_(path), temporary_(path) {
   NIBBLE_CHECK(path.has_filename(), "cannot write ", path.string(), ": it names no file");
-  fs::path temporary = path;
-  temporary += ".tmp." + std::to_string(::getpid());
-  RemoveUnlessReleased cleanup(temporary);
-  {
-    std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-    NIBBLE_CHECK(out, "cannot create ", temporary.string(), ": ", last_error());
-    write(out);
-    out.close();
-    NIBBLE_CHECK(out, "cannot write ", temporary.string(), ": ", last_error());
-  }
-  sync(temporary, O_RDONLY);
-  NIBBLE_CHECK(::rename(temporary.c_str(), path.c_str()) == 0, "cannot rename ", temporary.string(),
-               " to ", path.string(), ": ", last_error());
-  cleanup.release();
-  const fs::path folder = path.parent_path();
+  temporary_ += ".tmp." + std::to_string(::getpid());
+  stream_.open(temporary_, std::ios::binary | std::ios::trunc);
+  NIBBLE_CHECK(stream_, "cannot create ", temporary_.string(), ": ", last_error());
+}
+
+AtomicFile::~AtomicFile() {
+  std::error_code ignored;
+  if (!temporary_.empty()) fs::remove(temporary_, ignored);
+}
+
+void AtomicFile::commit() {
+  stream_.close();
+  NIBBLE_CHECK(stream_, "cannot write ", temporary_.string(), ": ", last_error());
+  sync(temporary_, O_RDONLY);
+  NIBBLE_CHECK(::rename(temporary_.c_str(), path_.c_str()) == 0, "cannot rename ",
+               temporary_.string(), " to ", path_.string(), ": ", last_error());
+  temporary_.clear();
+  const fs::path folder = path_.parent_path();
   sync(folder.empty() ? fs::path(".") : folder, O_RDONLY | O_DIRECTORY);
+}
+
+void write_file_atomically(const fs::path& path, const std::function<void(std::ostream&)>& write) {
+  AtomicFile file(path);
+  write(file.stream());
+  file.commit();
 }
 
 void write_file_atomically(const fs::path& path, std::string_view content) {

@@ -10,6 +10,8 @@
 #include <fstream>
 #include <limits>
 
+#include "gguf_format.h"
+
 namespace nibble::io {
 namespace fs = std::filesystem;
 namespace {
@@ -18,28 +20,10 @@ using nlohmann::json;
 
 static_assert(std::endian::native == std::endian::little, "GGUF is little-endian");
 
-constexpr std::string_view kMagic = "GGUF";
 constexpr uint32_t kMaxDimensions = 4;  // GGML_MAX_DIMS
 constexpr int kMaxArrayDepth = 8;
 constexpr uint64_t kMaxArrayLength = 1 << 24;  // vocabularies have fewer than 2^19 tokens
-constexpr uint64_t kDefaultAlignment = 32;
 
-/// enum gguf_metadata_value_type.
-enum class ValueType : uint32_t {
-  kUint8,
-  kInt8,
-  kUint16,
-  kInt16,
-  kUint32,
-  kInt32,
-  kFloat32,
-  kBool,
-  kString,
-  kArray,
-  kUint64,
-  kInt64,
-  kFloat64,
-};
 /// The fewest bytes a value of each type takes.
 constexpr std::array<uint64_t, 13> kMinValueBytes = {1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8};
 /// A key (its length), a type and a value; a name, a dimension count, a type and an offset.

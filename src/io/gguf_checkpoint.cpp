@@ -2,6 +2,7 @@
 
 #include <nibble/core/error.h>
 #include <nibble/io/gguf.h>
+#include <nibble/io/gguf_model.h>
 #include <nibble/io/json.h>
 
 #include <nlohmann/json.hpp>
@@ -12,7 +13,9 @@
 #include <cstring>
 #include <map>
 
+#include "gguf_architectures.h"
 #include "gguf_metadata.h"
+#include "gguf_rope.h"
 #include "gguf_tokenizer.h"
 
 namespace nibble::io {
@@ -21,60 +24,7 @@ namespace {
 
 using nlohmann::json;
 
-struct NamePair {
-  std::string_view gguf, hugging_face;
-};
-
-constexpr std::array kTopNames = {
-    NamePair{"token_embd", "model.embed_tokens"},
-    NamePair{"output_norm", "model.norm"},
-    NamePair{"output", "lm_head"},
-};
-constexpr std::array kLayerNames = {
-    NamePair{"attn_norm", "input_layernorm"},    NamePair{"attn_q", "self_attn.q_proj"},
-    NamePair{"attn_k", "self_attn.k_proj"},      NamePair{"attn_v", "self_attn.v_proj"},
-    NamePair{"attn_output", "self_attn.o_proj"}, NamePair{"ffn_norm", "post_attention_layernorm"},
-    NamePair{"ffn_gate", "mlp.gate_proj"},       NamePair{"ffn_up", "mlp.up_proj"},
-    NamePair{"ffn_down", "mlp.down_proj"},
-};
-constexpr std::string_view kSuffix = ".weight";
-constexpr std::string_view kLayerPrefix = "blk.";
 constexpr char kOutputHead[] = "lm_head.weight";
-
-template <size_t kCount>
-std::optional<std::string_view> look_up(const std::array<NamePair, kCount>& names,
-                                        std::string_view name) {
-  for (const NamePair& pair : names) {
-    if (pair.gguf == name) return pair.hugging_face;
-  }
-  return std::nullopt;
-}
-
-/// "12" and "0", not "012": each tensor has one name only.
-std::optional<int64_t> parse_layer(std::string_view text) {
-  int64_t layer = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), layer);
-  if (error != std::errc() || std::to_string(layer) != text) return std::nullopt;
-  return layer;
-}
-
-/// "blk.3.attn_q.weight" -> "model.layers.3.self_attn.q_proj.weight"; nothing for a name that the
-/// llama architecture does not have.
-std::optional<std::string> hugging_face_name(std::string_view name, int64_t layers) {
-  if (!name.ends_with(kSuffix)) return std::nullopt;
-  std::string_view stem = name.substr(0, name.size() - kSuffix.size());
-  if (!stem.starts_with(kLayerPrefix)) {
-    const auto top = look_up(kTopNames, stem);
-    return top ? std::optional(std::string(*top) + std::string(kSuffix)) : std::nullopt;
-  }
-  stem.remove_prefix(kLayerPrefix.size());
-  const size_t dot = stem.find('.');
-  if (dot == std::string_view::npos) return std::nullopt;
-  const std::optional<int64_t> layer = parse_layer(stem.substr(0, dot));
-  const auto part = look_up(kLayerNames, stem.substr(dot + 1));
-  if (!layer || *layer >= layers || !part) return std::nullopt;
-  return "model.layers." + std::to_string(*layer) + "." + std::string(*part) + std::string(kSuffix);
-}
 
 /// GGUF holds each head's rotary pairs interleaved, Hugging Face the two halves one after the
 /// other: rows (heads, dim/2, 2) become (heads, 2, dim/2), the inverse of llama.cpp's permute().
@@ -106,12 +56,10 @@ json or_null(std::optional<int64_t> id) { return id ? json(*id) : json(nullptr);
 class GgufCheckpoint final : public Checkpoint {
  public:
   explicit GgufCheckpoint(const fs::path& path) : file_(path), metadata_(file_) {
-    check_architecture();
-    layers_ = metadata_.size("llama.block_count");
-    heads_ = positive("llama.attention.head_count");
-    kv_heads_ = metadata_.find("llama.attention.head_count_kv") == nullptr
-                    ? heads_
-                    : positive("llama.attention.head_count_kv");
+    architecture_ = read_architecture();
+    layers_ = metadata_.size(key("block_count"));
+    heads_ = positive(key("attention.head_count"));
+    kv_heads_ = has("attention.head_count_kv") ? positive(key("attention.head_count_kv")) : heads_;
     map_names();
     generation_config_ = token_ids();
     generation_config_["_from_model_config"] = true;
@@ -150,20 +98,22 @@ class GgufCheckpoint final : public Checkpoint {
   }
 
  private:
-  void check_architecture() const {
-    const std::string architecture = metadata_.string("general.architecture");
-    NIBBLE_CHECK(architecture == "llama", path().string(), ": architecture \"", architecture,
-                 "\" is not supported in GGUF files (llama is)");
+  const GgufArchitecture* read_architecture() const {
+    const std::string name = metadata_.string("general.architecture");
+    const GgufArchitecture* found = find_gguf_architecture(name);
+    NIBBLE_CHECK(found != nullptr, path().string(), ": architecture \"", name,
+                 "\" is not supported in GGUF files (", supported_gguf_architectures(), " are)");
     const int64_t parts = metadata_.size_or("split.count", 1);
     NIBBLE_CHECK(parts <= 1, path().string(), ": this is one of ", parts,
                  " parts; join them first (llama-gguf-split --merge)");
-    const std::string scaling_key = "llama.rope.scaling.type";
-    if (metadata_.find(scaling_key) != nullptr) {
-      const std::string scaling = metadata_.string(scaling_key);
-      NIBBLE_CHECK(scaling == "none", metadata_.where(scaling_key), ": \"", scaling,
-                   "\" is not supported in GGUF files (none is)");
-    }
+    return found;
   }
+
+  /// A metadata key of the architecture.
+  std::string key(const std::string& name) const {
+    return std::string(architecture_->name) + "." + name;
+  }
+  bool has(const std::string& name) const { return metadata_.find(key(name)) != nullptr; }
 
   int64_t positive(const std::string& key) const {
     const int64_t value = metadata_.size(key);
@@ -173,9 +123,10 @@ class GgufCheckpoint final : public Checkpoint {
 
   void map_names() {
     for (const std::string& stored : file_.names()) {
-      const std::optional<std::string> name = hugging_face_name(stored, layers_);
-      NIBBLE_CHECK(name, path().string(), ": tensor \"", stored,
-                   "\" does not belong to a llama model of ", layers_, " layers");
+      if (stored == GgufModel::kRopeFrequencies) continue;  // part of the configuration
+      const std::optional<std::string> name = hugging_face_name(*architecture_, stored, layers_);
+      NIBBLE_CHECK(name, path().string(), ": tensor \"", stored, "\" does not belong to a ",
+                   architecture_->name, " model of ", layers_, " layers");
       names_[*name] = stored;
       check_rotary_rows(stored);
     }
@@ -185,15 +136,18 @@ class GgufCheckpoint final : public Checkpoint {
     const int64_t heads = rotary_heads(stored);
     if (heads == 0) return;
     const std::vector<int64_t>& shape = file_.at(stored).shape;
-    NIBBLE_CHECK(shape.size() == 2 && shape[0] % (2 * heads) == 0, path().string(), ": tensor \"",
-                 stored, "\" does not have two dimensions with rows for ", heads,
+    const size_t dimensions = stored.ends_with(".bias") ? 1 : 2;
+    NIBBLE_CHECK(shape.size() == dimensions && shape[0] % (2 * heads) == 0, path().string(),
+                 ": tensor \"", stored, "\" does not have ",
+                 dimensions == 1 ? "one dimension" : "two dimensions", " with rows for ", heads,
                  " heads of even size");
   }
 
   /// Heads of a tensor whose rows stand in rotary order; 0 for the others.
   int64_t rotary_heads(std::string_view stored) const {
-    if (stored.ends_with(".attn_q.weight")) return heads_;
-    if (stored.ends_with(".attn_k.weight")) return kv_heads_;
+    if (!architecture_->interleaves_rotary_rows) return 0;
+    if (stored.find(".attn_q.") != std::string_view::npos) return heads_;
+    if (stored.find(".attn_k.") != std::string_view::npos) return kv_heads_;
     return 0;
   }
 
@@ -207,31 +161,68 @@ class GgufCheckpoint final : public Checkpoint {
   }
 
   int64_t vocab_size() const {
-    if (metadata_.find("llama.vocab_size") != nullptr) return metadata_.size("llama.vocab_size");
+    if (has("vocab_size")) return metadata_.size(key("vocab_size"));
     return static_cast<int64_t>(metadata_.array("tokenizer.ggml.tokens").size());
   }
 
+  int64_t head_dim(int64_t hidden) const {
+    const int64_t rotary = metadata_.size_or(key("rope.dimension_count"), hidden / heads_);
+    return metadata_.size_or(key("attention.key_length"), rotary);
+  }
+
+  /// rope_scaling of config.json.
+  json rope_scaling(double theta) const {
+    if (file_.contains(GgufModel::kRopeFrequencies)) return llama3_scaling(theta);
+    const std::string type =
+        has("rope.scaling.type") ? metadata_.string(key("rope.scaling.type")) : std::string("none");
+    if (type == "none") return nullptr;
+    NIBBLE_CHECK(type == "linear", metadata_.where(key("rope.scaling.type")), ": \"", type,
+                 "\" is not supported in GGUF files (none and linear are)");
+    return {{"rope_type", "linear"}, {"factor", metadata_.real(key("rope.scaling.factor"))}};
+  }
+
+  json llama3_scaling(double theta) const {
+    const TensorData stored = file_.read(GgufModel::kRopeFrequencies);
+    const std::string where = path().string() + ": " + GgufModel::kRopeFrequencies;
+    NIBBLE_CHECK(stored.dtype == DType::kF32, where, " is ", name_of(stored.dtype), ", not F32");
+    const std::span<const float> divisors(reinterpret_cast<const float*>(stored.bytes.data()),
+                                          static_cast<size_t>(stored.numel()));
+    Llama3Rope hint;
+    hint.original_context =
+        metadata_.size_or(key("rope.scaling.original_context_length"), hint.original_context);
+    const std::optional<Llama3Rope> rope = llama3_rope_of(divisors, hint, theta);
+    NIBBLE_CHECK(rope && stored.numel() == head_dim(positive(key("embedding_length"))) / 2, where,
+                 " does not hold the frequencies of Llama 3's scaling over ", hint.original_context,
+                 " positions");
+    return {{"rope_type", "llama3"},
+            {"factor", rope->factor},
+            {"low_freq_factor", rope->low_freq_factor},
+            {"high_freq_factor", rope->high_freq_factor},
+            {"original_max_position_embeddings", rope->original_context}};
+  }
+
   json make_config() const {
-    const int64_t hidden = positive("llama.embedding_length");
+    const int64_t hidden = positive(key("embedding_length"));
+    const double theta = metadata_.real_or(key("rope.freq_base"), 10000.0);
     json config = {
-        {"architectures", {"LlamaForCausalLM"}},
-        {"model_type", "llama"},
+        {"architectures", {architecture_->class_name}},
+        {"model_type", architecture_->model_type},
         {"hidden_size", hidden},
-        {"intermediate_size", positive("llama.feed_forward_length")},
+        {"intermediate_size", positive(key("feed_forward_length"))},
         {"num_hidden_layers", layers_},
         {"num_attention_heads", heads_},
         {"num_key_value_heads", kv_heads_},
-        {"head_dim", metadata_.size_or("llama.rope.dimension_count", hidden / heads_)},
+        {"head_dim", head_dim(hidden)},
         {"vocab_size", vocab_size()},
-        {"max_position_embeddings", metadata_.size("llama.context_length")},
-        {"rope_theta", metadata_.real_or("llama.rope.freq_base", 10000.0)},
-        {"rope_scaling", nullptr},
+        {"max_position_embeddings", metadata_.size(key("context_length"))},
+        {"rope_theta", theta},
+        {"rope_scaling", rope_scaling(theta)},
         {"rms_norm_eps",
-         rounded_to_six_digits(metadata_.real("llama.attention.layer_norm_rms_epsilon"))},
+         rounded_to_six_digits(metadata_.real(key("attention.layer_norm_rms_epsilon")))},
         {"hidden_act", "silu"},
-        {"attention_bias", false},
+        {"attention_bias", contains("model.layers.0.self_attn.o_proj.bias")},
         {"attention_dropout", 0.0},
-        {"mlp_bias", false},
+        {"mlp_bias", contains("model.layers.0.mlp.gate_proj.bias")},
         {"initializer_range", 0.041666666666666664},
         {"tie_word_embeddings", !contains(kOutputHead)},
         {"use_cache", true},
@@ -243,6 +234,7 @@ class GgufCheckpoint final : public Checkpoint {
 
   GgufFile file_;
   GgufMetadata metadata_;
+  const GgufArchitecture* architecture_ = nullptr;
   int64_t layers_ = 0, heads_ = 0, kv_heads_ = 0;
   std::map<std::string, std::string> names_;  // Hugging Face name -> name in the file
   json config_, tokenizer_config_, generation_config_;

@@ -3,9 +3,9 @@
 #include <nibble/core/error.h>
 #include <nibble/io/json.h>
 
-#include <array>
-
 #include "gguf_metadata.h"
+#include "gguf_pre_tokenizers.h"
+#include "gguf_token_types.h"
 
 namespace nibble::io {
 namespace {
@@ -16,73 +16,20 @@ constexpr char kTokens[] = "tokenizer.ggml.tokens";
 constexpr char kTokenTypes[] = "tokenizer.ggml.token_type";
 constexpr char kMerges[] = "tokenizer.ggml.merges";
 
-/// llama.cpp's enum llama_token_type; other types are plain vocabulary here.
-constexpr int kControl = 3;
-constexpr int kUserDefined = 4;
-
-/// The regular expressions that split the text before BPE, from the models' own tokenizer.json.
-constexpr char kLlama3Split[] =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
-    R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr char kQwen2Split[] = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|)"
-                               R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-json byte_level(bool add_prefix_space, bool trim_offsets, bool use_regex) {
+json byte_level_decoder() {
   return {{"type", "ByteLevel"},
-          {"add_prefix_space", add_prefix_space},
-          {"trim_offsets", trim_offsets},
-          {"use_regex", use_regex}};
+          {"add_prefix_space", true},
+          {"trim_offsets", true},
+          {"use_regex", true}};
 }
 
-json sequence(const json& first, const json& second) {
-  return {{"type", "Sequence"}, {"pretokenizers", json::array({first, second})}};
-}
-
-json gpt2_pre_tokenizer() { return byte_level(false, true, true); }
-
-json smollm_pre_tokenizer() {
-  return sequence({{"type", "Digits"}, {"individual_digits", true}}, gpt2_pre_tokenizer());
-}
-
-json split_pre_tokenizer(const char* regex) {
-  const json split = {{"type", "Split"},
-                      {"pattern", {{"Regex", regex}}},
-                      {"behavior", "Isolated"},
-                      {"invert", false}};
-  return sequence(split, byte_level(false, true, false));
-}
-
-json llama3_pre_tokenizer() { return split_pre_tokenizer(kLlama3Split); }
-json qwen2_pre_tokenizer() { return split_pre_tokenizer(kQwen2Split); }
-
-/// What tokenizer.ggml.pre stands for. A further one is one row here.
-struct PreTokenizer {
-  std::string_view name;
-  json (*pre_tokenizer)();
-  bool normalizes_to_nfc;
-  bool ignores_merges;  // a word that is itself a token is not built up from its parts
-  bool adds_bos;        // unless the file says otherwise
-};
-
-constexpr std::array kPreTokenizers = {
-    PreTokenizer{"smollm", smollm_pre_tokenizer, false, false, false},
-    PreTokenizer{"gpt-2", gpt2_pre_tokenizer, false, false, false},
-    PreTokenizer{"gpt2", gpt2_pre_tokenizer, false, false, false},
-    PreTokenizer{"llama-bpe", llama3_pre_tokenizer, false, true, true},
-    PreTokenizer{"llama3", llama3_pre_tokenizer, false, true, true},
-    PreTokenizer{"llama-v3", llama3_pre_tokenizer, false, true, true},
-    PreTokenizer{"qwen2", qwen2_pre_tokenizer, true, false, false},
-};
-
-const PreTokenizer& pre_tokenizer_of(const GgufMetadata& metadata) {
+const GgufPreTokenizer& pre_tokenizer_of(const GgufMetadata& metadata) {
   const std::string key = "tokenizer.ggml.pre";
   const std::string name = metadata.string(key);
-  std::string supported;
-  for (const PreTokenizer& candidate : kPreTokenizers) {
-    if (candidate.name == name) return candidate;
-    supported += (supported.empty() ? "" : ", ") + std::string(candidate.name);
-  }
-  fail(metadata.where(key), ": \"", name, "\" is not supported (", supported, " are)");
+  const GgufPreTokenizer* found = find_gguf_pre_tokenizer(name);
+  NIBBLE_CHECK(found != nullptr, metadata.where(key), ": \"", name, "\" is not supported (",
+               supported_gguf_pre_tokenizers(), " are)");
+  return *found;
 }
 
 const std::string& token_at(const GgufMetadata& metadata, int64_t id) {
@@ -126,8 +73,8 @@ void for_each_added_token(const GgufMetadata& metadata, const Visit& visit) {
   NIBBLE_CHECK(types.size() == metadata.array(kTokens).size(), metadata.where(kTokenTypes), " has ",
                types.size(), " entries for ", metadata.array(kTokens).size(), " tokens");
   for (size_t id = 0; id < types.size(); ++id) {
-    if (types[id] == kControl || types[id] == kUserDefined) {
-      visit(static_cast<int64_t>(id), types[id] == kControl);
+    if (types[id] == kControlToken || types[id] == kUserDefinedToken) {
+      visit(static_cast<int64_t>(id), types[id] == kControlToken);
     }
   }
 }
@@ -160,7 +107,7 @@ json bos_template(const std::string& bos, int64_t id) {
           {"special_tokens", {{bos, {{"id", bos}, {"ids", {id}}, {"tokens", {bos}}}}}}};
 }
 
-json post_processor(const GgufFile& file, const PreTokenizer& pre) {
+json post_processor(const GgufFile& file, const GgufPreTokenizer& pre) {
   const GgufMetadata metadata(file);
   const std::string key = "tokenizer.ggml.add_bos_token";
   if (!metadata.boolean_or(key, pre.adds_bos)) return nullptr;
@@ -177,7 +124,7 @@ std::string gguf_tokenizer_json(const GgufFile& file) {
   const std::string model = metadata.string(key);
   NIBBLE_CHECK(model == "gpt2", metadata.where(key), ": \"", model,
                "\" is not supported (gpt2, the byte-level BPE, is)");
-  const PreTokenizer& pre = pre_tokenizer_of(metadata);
+  const GgufPreTokenizer& pre = pre_tokenizer_of(metadata);
   const json tokenizer = {
       {"version", "1.0"},
       {"truncation", nullptr},
@@ -186,7 +133,7 @@ std::string gguf_tokenizer_json(const GgufFile& file) {
       {"normalizer", pre.normalizes_to_nfc ? json{{"type", "NFC"}} : json(nullptr)},
       {"pre_tokenizer", pre.pre_tokenizer()},
       {"post_processor", post_processor(file, pre)},
-      {"decoder", byte_level(true, true, true)},
+      {"decoder", byte_level_decoder()},
       {"model",
        {{"type", "BPE"},
         {"dropout", nullptr},
@@ -230,7 +177,8 @@ json gguf_tokenizer_config(const GgufFile& file) {
       {"unk_token", name(gguf_token_id(file, "unknown_token_id"))},
       {"chat_template", has_template ? json(metadata.string(template_key)) : json(nullptr)},
       {"clean_up_tokenization_spaces", false},
-      {"model_max_length", metadata.size("llama.context_length")},
+      {"model_max_length",
+       metadata.size(metadata.string("general.architecture") + ".context_length")},
       {"tokenizer_class", "PreTrainedTokenizerFast"},
       {"vocab_size", metadata.find(kTokens) == nullptr ? 0 : metadata.array(kTokens).size()},
   };

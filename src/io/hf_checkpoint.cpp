@@ -2,6 +2,7 @@
 
 #include <nibble/core/error.h>
 #include <nibble/io/file.h>
+#include <nibble/io/file_metadata.h>
 #include <nibble/io/json.h>
 #include <nibble/io/safetensors.h>
 
@@ -76,7 +77,7 @@ fs::path shard_path(const fs::path& index, const std::string& tensor, const json
   return index.parent_path() / file;
 }
 
-class HfCheckpoint final : public Checkpoint {
+class HfCheckpoint final : public Checkpoint, public FileMetadata {
  public:
   explicit HfCheckpoint(const fs::path& path) : path_(path) {
     NIBBLE_CHECK(path_exists(path / kConfig), "no model at \"", path.string(),
@@ -112,6 +113,14 @@ class HfCheckpoint final : public Checkpoint {
     return found->second->at(name);
   }
 
+  std::optional<std::string> metadata(const std::string& key) const override {
+    for (const auto& file : files_) {
+      const auto found = file->metadata().find(key);
+      if (found != file->metadata().end()) return found->second;
+    }
+    return std::nullopt;
+  }
+
   std::string tokenizer_json() const override {
     NIBBLE_CHECK(path_exists(path_ / kTokenizer), "no tokenizer in \"", path_.string(),
                  "\": ", kTokenizer, " is not there");
@@ -130,6 +139,7 @@ class HfCheckpoint final : public Checkpoint {
   void open_single_file() {
     const auto file = std::make_shared<SafetensorsFile>(path_ / kWeights);
     for (const std::string& name : file->names()) tensors_.emplace(name, file);
+    files_.push_back(file);
   }
 
   void open_shards() {
@@ -146,6 +156,7 @@ class HfCheckpoint final : public Checkpoint {
         NIBBLE_CHECK(path_exists(file), index.string(), ": the shard ", file.filename().string(),
                      " is missing");
         shard = std::make_shared<SafetensorsFile>(file);
+        files_.push_back(shard);
       }
       NIBBLE_CHECK(shard->contains(name), index.string(), ": tensor \"", name, "\" is not in ",
                    file.filename().string());
@@ -169,6 +180,7 @@ class HfCheckpoint final : public Checkpoint {
   fs::path path_;
   json config_, tokenizer_config_, generation_config_;
   std::map<std::string, std::shared_ptr<const SafetensorsFile>> tensors_;
+  std::vector<std::shared_ptr<const SafetensorsFile>> files_;
 };
 
 }  // namespace

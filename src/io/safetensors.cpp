@@ -9,7 +9,8 @@
 #include <bit>
 #include <cstring>
 #include <limits>
-#include <set>
+
+#include "safetensors_format.h"
 
 namespace nibble::io {
 namespace fs = std::filesystem;
@@ -18,11 +19,6 @@ namespace {
 using nlohmann::json;
 
 static_assert(std::endian::native == std::endian::little, "safetensors data is little-endian");
-
-constexpr size_t kLengthBytes = 8;
-/// The reference implementation's limit.
-constexpr uint64_t kMaxHeaderBytes = 100'000'000;
-constexpr char kMetadataKey[] = "__metadata__";
 
 std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -153,82 +149,6 @@ void check_layout(const std::string& origin, const std::vector<Entry>& sorted, s
                " bytes behind the last tensor");
 }
 
-/// Position in the reference implementation's order: larger elements first, so that every tensor is
-/// aligned to its element size.
-int write_rank(DType dtype) {
-  switch (dtype) {
-    case DType::kI64:
-      return 0;
-    case DType::kF64:
-      return 1;
-    case DType::kF32:
-      return 2;
-    case DType::kI32:
-      return 3;
-    case DType::kBF16:
-      return 4;
-    case DType::kF16:
-      return 5;
-    case DType::kI16:
-      return 6;
-    case DType::kI8:
-      return 7;
-    case DType::kU8:
-      return 8;
-    case DType::kBool:
-      return 9;
-  }
-  return 10;
-}
-
-std::vector<const NamedTensor*> in_write_order(const std::vector<NamedTensor>& tensors) {
-  std::vector<const NamedTensor*> order;
-  for (const NamedTensor& tensor : tensors) order.push_back(&tensor);
-  std::sort(order.begin(), order.end(), [](const NamedTensor* a, const NamedTensor* b) {
-    const int rank_a = write_rank(a->data.dtype), rank_b = write_rank(b->data.dtype);
-    return rank_a != rank_b ? rank_a < rank_b : a->name < b->name;
-  });
-  return order;
-}
-
-void check_writable(const std::string& origin, const std::vector<NamedTensor>& tensors) {
-  std::set<std::string_view> names;
-  for (const auto& [name, data] : tensors) {
-    NIBBLE_CHECK(name != kMetadataKey, origin, ": a tensor cannot be named __metadata__");
-    NIBBLE_CHECK(names.insert(name).second, origin, ": two tensors are named \"", name, "\"");
-    const uint64_t bytes = static_cast<uint64_t>(data.numel()) * item_size(data.dtype);
-    NIBBLE_CHECK(data.bytes.size() == bytes, origin, ": tensor \"", name, "\" holds ",
-                 data.bytes.size(), " bytes, its shape and dtype take ", bytes);
-  }
-}
-
-std::string make_header(const std::string& origin, const std::vector<const NamedTensor*>& order,
-                        const std::map<std::string, std::string>& metadata) {
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header[kMetadataKey] = metadata;
-  // ordered_json looks keys up one by one; the names are unique, so they are appended.
-  auto& members = header.get_ref<nlohmann::ordered_json::object_t&>();
-  uint64_t offset = 0;
-  for (const NamedTensor* tensor : order) {
-    const uint64_t end = offset + tensor->data.bytes.size();
-    nlohmann::ordered_json entry = {{"dtype", name_of(tensor->data.dtype)},
-                                    {"shape", tensor->data.shape},
-                                    {"data_offsets", {offset, end}}};
-    members.emplace_back(tensor->name, std::move(entry));
-    offset = end;
-  }
-  std::string text;
-  try {
-    text = header.dump();
-  } catch (const json::exception& error) {
-    fail(origin, ": a name cannot be written as JSON: ", error.what());
-  }
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  NIBBLE_CHECK(text.size() <= kMaxHeaderBytes, origin, ": the header would take ", text.size(),
-               " bytes, at most ", kMaxHeaderBytes, " are allowed");
-  return text;
-}
-
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const fs::path& path) : path_(path) {
@@ -261,23 +181,6 @@ const TensorData& SafetensorsFile::at(const std::string& name) const {
   const auto found = tensors_.find(name);
   NIBBLE_CHECK(found != tensors_.end(), path_.string(), ": no tensor named \"", name, "\"");
   return found->second;
-}
-
-void write_safetensors(const fs::path& path, const std::vector<NamedTensor>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
-  const std::string origin = path.string();
-  check_writable(origin, tensors);
-  const std::vector<const NamedTensor*> order = in_write_order(tensors);
-  const std::string header = make_header(origin, order, metadata);
-  write_file_atomically(path, [&](std::ostream& out) {
-    const uint64_t length = header.size();
-    out.write(reinterpret_cast<const char*>(&length), sizeof(length));
-    out.write(header.data(), static_cast<std::streamsize>(header.size()));
-    for (const NamedTensor* tensor : order) {
-      const std::string_view bytes = as_text(tensor->data.bytes);
-      out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-    }
-  });
 }
 
 }  // namespace nibble::io
