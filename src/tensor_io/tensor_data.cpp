@@ -1,4 +1,5 @@
 #include <nibble/core/error.h>
+#include <nibble/tensor_io/dtypes.h>
 #include <nibble/tensor_io/tensor_data.h>
 
 #include <ATen/ops/from_blob.h>
@@ -25,27 +26,34 @@ constexpr std::array<std::pair<io::DType, at::ScalarType>, 10> kDTypes = {{
 
 }  // namespace
 
-at::Tensor to_tensor(const io::TensorData& data) {
-  for (const auto& [file_dtype, dtype] : kDTypes) {
-    if (file_dtype != data.dtype) continue;
-    return at::from_blob(
-        const_cast<std::byte*>(data.bytes.data()), data.shape,
-        [owner = data.owner](void*) mutable { owner.reset(); }, at::TensorOptions(dtype));
+io::DType dtype_of(at::ScalarType dtype) {
+  for (const auto& [file_dtype, candidate] : kDTypes) {
+    if (candidate == dtype) return file_dtype;
   }
-  fail("tensor data of dtype ", io::name_of(data.dtype), " have no tensor type");
+  fail("a tensor of dtype ", dtype, " cannot be stored in a file");
+}
+
+at::ScalarType scalar_type_of(io::DType dtype) {
+  for (const auto& [candidate, scalar_type] : kDTypes) {
+    if (candidate == dtype) return scalar_type;
+  }
+  fail("tensor data of dtype ", io::name_of(dtype), " have no tensor type");
+}
+
+at::Tensor to_tensor(const io::TensorData& data) {
+  return at::from_blob(
+      const_cast<std::byte*>(data.bytes.data()), data.shape,
+      [owner = data.owner](void*) mutable { owner.reset(); },
+      at::TensorOptions(scalar_type_of(data.dtype)));
 }
 
 io::TensorData to_tensor_data(const at::Tensor& tensor) {
-  for (const auto& [file_dtype, dtype] : kDTypes) {
-    if (dtype != tensor.scalar_type()) continue;
-    const auto dense = std::make_shared<at::Tensor>(tensor.detach().cpu().contiguous());
-    const auto* bytes = static_cast<const std::byte*>(dense->const_data_ptr());
-    return {.dtype = file_dtype,
-            .shape = dense->sizes().vec(),
-            .bytes = {bytes, dense->nbytes()},
-            .owner = dense};
-  }
-  fail("a tensor of dtype ", tensor.scalar_type(), " cannot be stored in a file");
+  const auto dense = std::make_shared<at::Tensor>(tensor.detach().cpu().contiguous());
+  const auto* bytes = static_cast<const std::byte*>(dense->const_data_ptr());
+  return {.dtype = dtype_of(tensor.scalar_type()),
+          .shape = dense->sizes().vec(),
+          .bytes = {bytes, dense->nbytes()},
+          .owner = dense};
 }
 
 }  // namespace nibble::tensor_io
