@@ -18,14 +18,14 @@
 #include <vector>
 
 #include "checks.h"
+#include "quantization_flags.h"
 #include "run_main.h"
 
 namespace {
 
 struct Arguments {
   std::string model, dtype = "float32";
-  std::string scheme, grid, scale_dtype;  ///< empty: no PTQ, the scheme's default
-  std::optional<int64_t> group_size;
+  nibble::apps::QuantizationFlags quantization;  ///< without a scheme: no PTQ
   std::string perplexity;
   std::optional<int64_t> context;
   std::optional<int64_t> max_tokens;
@@ -36,24 +36,15 @@ struct Arguments {
   std::string json;
 };
 
-at::ScalarType dtype_from(const std::string& name) {
-  return name == "bfloat16" ? at::kBFloat16 : at::kFloat;
-}
-
 void add_options(CLI::App& app, Arguments& arguments) {
   const CLI::IsMember dtypes({"float32", "bfloat16"});
   app.add_option("--model", arguments.model, "Hugging Face directory, GGUF file or converted model")
       ->required();
   app.add_option("--dtype", arguments.dtype, "of weights and compute")->check(dtypes);
-  auto* quantize = app.add_option("--quantize", arguments.scheme, "post-training quantization")
-                       ->check(CLI::IsMember({"8da4w", "4w"}));
-  app.add_option("--group-size", arguments.group_size, "-1: per channel")->needs(quantize);
-  app.add_option("--grid", arguments.grid, "of 4w, default asymmetric")
-      ->check(CLI::IsMember({"symmetric", "asymmetric"}))
-      ->needs(quantize);
-  app.add_option("--scale-dtype", arguments.scale_dtype, "default: float32 (8da4w), bfloat16 (4w)")
-      ->check(dtypes)
-      ->needs(quantize);
+  arguments.quantization.add(app, "--quantize",
+                             "post-training quantization; default group 32 and float32 scales for "
+                             "8da4w, group 128, asymmetric and bfloat16 for 4w",
+                             /*need_scheme=*/true);
   auto* perplexity =
       app.add_option("--perplexity", arguments.perplexity, "a text file, read as it is");
   app.add_option("--context", arguments.context,
@@ -72,16 +63,11 @@ void add_options(CLI::App& app, Arguments& arguments) {
   app.add_option("--json", arguments.json, "results as JSON");
 }
 
-nibble::QuantizeConfig ptq_config(const Arguments& arguments) {
-  nibble::QuantizeConfig config = arguments.scheme == "8da4w"
+nibble::QuantizeConfig ptq_config(const nibble::apps::QuantizationFlags& flags) {
+  nibble::QuantizeConfig config = flags.scheme == "8da4w"
                                       ? nibble::int8_dynamic_activation_int4_weight()
                                       : nibble::int4_weight_only();
-  if (arguments.group_size) config.spec.group_size = *arguments.group_size;
-  if (!arguments.scale_dtype.empty()) config.spec.scale_dtype = dtype_from(arguments.scale_dtype);
-  if (!arguments.grid.empty()) {
-    config.spec.grid = arguments.grid == "symmetric" ? nibble::nn::WeightGrid::kSymmetric
-                                                     : nibble::nn::WeightGrid::kAsymmetric;
-  }
+  config.spec = flags.applied_to(config.spec);
   return config;
 }
 
@@ -128,10 +114,11 @@ int evaluate(int argc, char** argv) {
   if (!arguments.json.empty()) nibble::apps::check_can_write("--json", arguments.json);
   if (!arguments.logits.empty()) nibble::apps::check_can_write("--out", arguments.logits_path);
 
-  auto loaded =
-      nibble::eval::load_any_model(arguments.model, {.dtype = dtype_from(arguments.dtype)});
-  if (!arguments.scheme.empty()) {
-    std::cerr << nibble::quantize_(*loaded.model, ptq_config(arguments)).to_string() << std::endl;
+  auto loaded = nibble::eval::load_any_model(arguments.model,
+                                             {.dtype = nibble::apps::dtype_from(arguments.dtype)});
+  if (!arguments.quantization.scheme.empty()) {
+    std::cerr << nibble::quantize_(*loaded.model, ptq_config(arguments.quantization)).to_string()
+              << std::endl;
   }
   const nlohmann::json results = run(arguments, loaded);
   std::cout << results.dump(2) << std::endl;

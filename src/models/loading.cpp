@@ -1,6 +1,7 @@
 #include <nibble/core/error.h>
 #include <nibble/models/loading.h>
 #include <nibble/models/registry.h>
+#include <nibble/models/structure.h>
 #include <nibble/tensor_io/tensor_data.h>
 
 #include <ATen/Functions.h>
@@ -85,16 +86,26 @@ at::Tensor read_parameter(const io::Checkpoint& checkpoint, const std::string& n
                    /*non_blocking=*/false, /*copy=*/true);
 }
 
+std::string origin_of(const io::Checkpoint& checkpoint) {
+  return std::filesystem::is_directory(checkpoint.path())
+             ? (checkpoint.path() / "config.json").string()
+             : checkpoint.path().string();
+}
+
 }  // namespace
+
+std::shared_ptr<CausalLMImpl> load_structure(const io::Checkpoint& checkpoint) {
+  const std::string origin = origin_of(checkpoint);
+  check_names(checkpoint, origin);
+  return make_model(checkpoint.config(), origin, meta_parameters());
+}
 
 std::shared_ptr<CausalLMImpl> load_model(const io::Checkpoint& checkpoint,
                                          const LoadOptions& options) {
   NIBBLE_CHECK(
       options.dtype == at::kFloat || options.dtype == at::kBFloat16 || options.dtype == at::kHalf,
       "a model is loaded as float32, bfloat16 or float16, not as ", options.dtype);
-  const std::string origin = std::filesystem::is_directory(checkpoint.path())
-                                 ? (checkpoint.path() / "config.json").string()
-                                 : checkpoint.path().string();
+  const std::string origin = origin_of(checkpoint);
   check_names(checkpoint, origin);
   return make_model(checkpoint.config(), origin,
                     ParameterSource([&](const std::string& name, at::IntArrayRef shape) {

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <nibble/nn/quantization_spec.h>
+
+#include <CLI/CLI.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace nibble::apps {
+
+inline at::ScalarType dtype_from(const std::string& name) {
+  return name == "bfloat16" ? at::kBFloat16 : at::kFloat;
+}
+
+/// The flags that say how a model is quantized. What is not given stays empty.
+struct QuantizationFlags {
+  std::string scheme, grid, scale_dtype;
+  std::optional<int64_t> group_size;
+
+  bool any() const {
+    return !scheme.empty() || !grid.empty() || !scale_dtype.empty() || group_size.has_value();
+  }
+
+  /// Adds them, the scheme under the name `scheme_option`. `need_scheme`: the others mean nothing
+  /// without it.
+  void add(CLI::App& app, const char* scheme_option, const char* meaning, bool need_scheme) {
+    const CLI::IsMember schemes({"8da4w", "4w"}), grids({"symmetric", "asymmetric"}),
+        dtypes({"float32", "bfloat16"});
+    CLI::Option* option = app.add_option(scheme_option, scheme, meaning)->check(schemes);
+    const auto others = {
+        app.add_option("--group-size", group_size, "-1: per channel"),
+        app.add_option("--grid", grid, "of the weights; asymmetric is for 4w")->check(grids),
+        app.add_option("--scale-dtype", scale_dtype)->check(dtypes)};
+    for (CLI::Option* other : others) {
+      if (need_scheme) other->needs(option);
+    }
+  }
+
+  /// `spec` with what was given.
+  nn::QuantizationSpec applied_to(nn::QuantizationSpec spec) const {
+    if (!scheme.empty()) spec.scheme = nn::scheme_from_string(scheme);
+    if (group_size) spec.group_size = *group_size;
+    if (!scale_dtype.empty()) spec.scale_dtype = dtype_from(scale_dtype);
+    if (!grid.empty()) {
+      spec.grid = grid == "symmetric" ? nn::WeightGrid::kSymmetric : nn::WeightGrid::kAsymmetric;
+    }
+    return spec;
+  }
+};
+
+}  // namespace nibble::apps
