@@ -1,0 +1,137 @@
+"""Exports opened by transformers (with torchao and with compressed-tensors) and by llama.cpp.
+
+A package that is not installed skips its tests and says so. docs/formats.md has the command.
+"""
+
+import importlib.util
+import unittest
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+import tiny_models
+from consumer_test_case import TOKENS, ConsumerTestCase
+
+LINEARS = 14
+# float32 models. compressed-tensors divides where TorchAO and this library multiply by 1/s, so an
+# activation's code flips now and then.
+EXACT, FLIPS = 1e-4, 8e-3
+# llama.cpp rounds activations to Q8_0 before each product.
+LLAMA_CPP = 5e-2
+
+
+def needs(*packages):
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    return unittest.skipIf(missing, f"not installed: {', '.join(missing)}")
+
+
+class DirectoryTest(ConsumerTestCase):
+    def check(self, model, format, limit, *flags):
+        source = self.folder / model
+        if not source.exists():
+            tiny_models.write(model, source, max_shard_size="1MB")
+        exported = self.convert(source, format, "--scale-dtype", "float32", *flags)
+        got = self.transformers_logits(exported, LINEARS)
+        self.assertLess(self.relative_rms(got, self.logits(exported)), limit)
+        return exported
+
+    @needs("torchao")
+    def test_torchao(self):
+        for model in tiny_models.CASES:
+            for scheme, group in (("8da4w", 32), ("4w", 128)):
+                with self.subTest(model=model, scheme=scheme):
+                    self.check(model, "torchao", EXACT, "--scheme", scheme, "--group-size", group)
+
+    @needs("torchao")
+    def test_torchao_in_shards_and_other_groups(self):
+        for group in (64, 256):
+            self.check("llama", "torchao", EXACT, "--scheme", "8da4w", "--group-size", group,
+                       "--max-shard-bytes", 500_000)
+
+    @needs("compressed_tensors")
+    def test_compressed_tensors_pack_quantized(self):
+        for model in tiny_models.CASES:
+            for group in (32, 64, 128, 256):
+                with self.subTest(model=model, group=group):
+                    self.check(model, "compressed-tensors", EXACT, "--scheme", "4w",
+                               "--group-size", group)
+        self.check("llama", "compressed-tensors", FLIPS, "--scheme", "8da4w", "--pack")
+
+    @needs("compressed_tensors")
+    def test_compressed_tensors_int_quantized(self):
+        for model in tiny_models.CASES:
+            with self.subTest(model=model):
+                self.check(model, "compressed-tensors", FLIPS, "--scheme", "8da4w",
+                           "--group-size", 64, "--max-shard-bytes", 500_000)
+
+    @needs("torchao")
+    def test_damage_is_seen(self):
+        """The comparison above can fail: one wrong scale, swapped neighbours."""
+        exported = self.check("llama", "torchao", EXACT, "--scheme", "4w")
+        want = self.logits(exported)
+        file = exported / "model.safetensors"
+        from safetensors import safe_open
+        with safe_open(file, "np") as opened:
+            metadata = opened.metadata()
+        whole = load_file(file)
+        name = "model.layers.1.mlp.up_proj._weight_"
+        scale = whole[name + "scale"].copy()
+        scale[0, 0] *= 4
+        codes = whole[name + "qdata"].reshape(-1, 2)[:, ::-1].reshape(whole[name + "qdata"].shape)
+        for key, value in ((name + "scale", scale), (name + "qdata", codes)):
+            save_file({**whole, key: np.ascontiguousarray(value)}, file, metadata)
+            got = self.transformers_logits(exported, LINEARS)
+            self.assertGreater(self.relative_rms(got, want), EXACT, key)
+
+
+class GgufTest(ConsumerTestCase):
+    def exported(self, model, *flags):
+        source = self.folder / model
+        if not source.exists():
+            tiny_models.write(model, source)
+        return source, self.convert(source, "gguf", *flags)
+
+    @needs("gguf")
+    def test_weights_are_the_trained_ones(self):
+        from gguf import GGUFReader
+        from gguf.quants import dequantize
+        for model in tiny_models.CASES:
+            for group in (32, 64, 128, 256):
+                with self.subTest(model=model, group=group):
+                    flags = ("--scheme", "8da4w", "--group-size", group)
+                    source, file = self.exported(model, *flags)
+                    want = load_file(self.convert(source, "torchao", *flags) / "model.safetensors")
+                    read = {t.name: t for t in GGUFReader(file).tensors}
+                    for gguf_name, name in (("attn_v", "self_attn.v_proj"),
+                                            ("attn_q", "self_attn.q_proj"),
+                                            ("ffn_down", "mlp.down_proj")):
+                        stored = read[f"blk.1.{gguf_name}.weight"]
+                        codes = want[f"model.layers.1.{name}._weight_qdata"].astype(np.float32)
+                        scales = want[f"model.layers.1.{name}._weight_scale"].astype(np.float32)
+                        weight = codes * np.repeat(scales, group, axis=1)
+                        if gguf_name == "attn_q" and model.startswith("llama"):
+                            weight = weight.reshape(4, 2, 32, -1).swapaxes(1, 2).reshape(256, -1)
+                        got = dequantize(stored.data, stored.tensor_type).reshape(weight.shape)
+                        np.testing.assert_array_equal(got, weight)
+
+    @needs("llama_cpp")
+    def test_llama_cpp(self):
+        import llama_cpp
+        for model in tiny_models.CASES:
+            with self.subTest(model=model):
+                source, file = self.exported(model, "--scheme", "4w", "--group-size", 32,
+                                             "--embedding", "unchanged")
+                opened = llama_cpp.Llama(model_path=str(file), n_ctx=64, logits_all=True,
+                                         verbose=False, n_threads=2,
+                                         type_k=llama_cpp.GGML_TYPE_F32,
+                                         type_v=llama_cpp.GGML_TYPE_F32)
+                opened.eval(TOKENS)
+                got = np.array(opened.scores[:len(TOKENS)], dtype=np.float32)
+                self.assertLess(self.relative_rms(got, self.logits(file)), LLAMA_CPP)
+                text = "the quick brown fox, 12 times"
+                ids = opened.tokenize(text.encode(), add_bos=False, special=True)
+                self.assertEqual(ids, tiny_models.tokenizer()(text)["input_ids"])
+
+
+if __name__ == "__main__":
+    unittest.main()
