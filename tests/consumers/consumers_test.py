@@ -8,6 +8,7 @@ import unittest
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_torch_file
 
 import tiny_models
 from consumer_test_case import TOKENS, ConsumerTestCase
@@ -100,14 +101,15 @@ class GgufTest(ConsumerTestCase):
                 with self.subTest(model=model, group=group):
                     flags = ("--scheme", "8da4w", "--group-size", group)
                     source, file = self.exported(model, *flags)
-                    want = load_file(self.convert(source, "torchao", *flags) / "model.safetensors")
+                    want = load_torch_file(
+                        self.convert(source, "torchao", *flags) / "model.safetensors")
                     read = {t.name: t for t in GGUFReader(file).tensors}
                     for gguf_name, name in (("attn_v", "self_attn.v_proj"),
                                             ("attn_q", "self_attn.q_proj"),
                                             ("ffn_down", "mlp.down_proj")):
                         stored = read[f"blk.1.{gguf_name}.weight"]
-                        codes = want[f"model.layers.1.{name}._weight_qdata"].astype(np.float32)
-                        scales = want[f"model.layers.1.{name}._weight_scale"].astype(np.float32)
+                        codes = want[f"model.layers.1.{name}._weight_qdata"].float().numpy()
+                        scales = want[f"model.layers.1.{name}._weight_scale"].float().numpy()
                         weight = codes * np.repeat(scales, group, axis=1)
                         if gguf_name == "attn_q" and model.startswith("llama"):
                             weight = weight.reshape(4, 2, 32, -1).swapaxes(1, 2).reshape(256, -1)

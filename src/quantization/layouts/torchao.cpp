@@ -1,5 +1,7 @@
 #include "torchao.h"
 
+#include <algorithm>
+
 namespace nibble::layouts {
 
 using nlohmann::json;
@@ -18,13 +20,14 @@ std::map<std::string, std::string> torchao_metadata(
     const std::vector<io::TensorGroup>& groups, const std::string& marker,
     const std::function<json(const io::TensorGroup&)>& quantized) {
   std::map<std::string, std::string> metadata = {{"format", "pt"}};
-  json names = json::array();
+  std::vector<std::string> names;
   for (const io::TensorGroup& group : groups) {
     names.push_back(group.name);
     const bool is_quantized = group.tensors.front().name.ends_with("." + marker);
     metadata[group.name] = (is_quantized ? quantized(group) : json{{"_type", "Tensor"}}).dump();
   }
-  metadata["tensor_names"] = names.dump();
+  std::sort(names.begin(), names.end());  // whatever order the source has
+  metadata["tensor_names"] = json(names).dump();
   return metadata;
 }
 
