@@ -117,18 +117,6 @@ class LinearTest(OpTestCase):
             self.assert_same_bits(x.grad, gradients[0])
             self.assert_same_bits(bias.grad, gradients[1])
 
-    @unittest.skipUnless(torch.cuda.is_available(), "no CUDA device")
-    def test_a_weight_that_moves_is_quantized_where_it_is(self):
-        x, weight, _ = leaves()
-        module = torch.nn.Module()
-        module.weight = torch.nn.Parameter(weight.detach())
-        expected = linear(x, module.weight, None, SYMMETRIC)
-        module.cuda()
-        moved = linear(x.detach().cuda(), module.weight, None, SYMMETRIC)
-        torch.testing.assert_close(moved.cpu(), expected, rtol=1e-4, atol=1e-3)
-        module.cpu()
-        self.assert_same_bits(linear(x, module.weight, None, SYMMETRIC), expected)
-
 
 if __name__ == "__main__":
     unittest.main()
