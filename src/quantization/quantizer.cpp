@@ -195,7 +195,7 @@ class PreparePlanner {
     if (unfit_.empty() || options_.allow_unquantized_layers) return;
     refuse(About::kGroupSize, "group size ", spec_.group_size, " does not divide in_features of ",
            unfit_.size(), " of ", plans.size(), " Linears (first: ", unfit_.front(),
-           "). Group sizes from 16 up that fit all of them: ", sizes_that_fit(common_divisor_),
+           "). Group sizes that fit all of them: ", sizes_that_fit(common_divisor_),
            ". To leave such layers in full precision, set allow_unquantized_layers or list them in "
            "modules_to_not_convert");
   }
