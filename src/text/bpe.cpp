@@ -1,42 +1,35 @@
 #include "bpe.h"
 
 #include <algorithm>
-#include <queue>
-#include <tuple>
 
+#include "byte_level.h"
 #include "utf8.h"
 
 namespace nibble::text {
 namespace {
-
-constexpr uint32_t kNone = static_cast<uint32_t>(-1);
 
 std::string string_or_empty(const JsonNode& node, std::string_view key) {
   const auto member = node.find(key);
   return member ? member->string() : "";
 }
 
-/// A merge that was possible when it was queued.
-struct Candidate {
-  Merge merge;
-  uint32_t position;
+/// What SentencePiece writes for a space.
+constexpr std::string_view kMark = "\xE2\x96\x81";
 
-  /// Reversed: the queue gives the greatest, we want the lowest rank, then the leftmost.
-  bool operator<(const Candidate& other) const {
-    return std::tie(merge.rank, position) > std::tie(other.merge.rank, other.position);
+/// The end of the word at the begin of `text`: marks, then no marks.
+size_t end_of_word(std::string_view text) {
+  size_t end = 0;
+  while (text.substr(end).starts_with(kMark)) {
+    end += kMark.size();
   }
-};
+  return std::min(text.find(kMark, end), text.size());
+}
+
+std::vector<BpeSymbol> whole_word(uint32_t id, std::string_view word) {
+  return {{id, 0, static_cast<uint32_t>(word.size())}};
+}
 
 }  // namespace
-
-/// A token of the piece in a doubly linked list; merged-away ones have `end == begin`.
-struct Bpe::Symbol {
-  uint32_t id;
-  uint32_t begin;
-  uint32_t end;
-  uint32_t previous = kNone;
-  uint32_t next = kNone;
-};
 
 Bpe::Bpe(const JsonNode& node) {
   const std::string type = node.find("type") ? node.type() : "BPE";
@@ -60,6 +53,7 @@ Bpe::Bpe(const JsonNode& node) {
       unknown->fail("\"", unknown->string(), "\" is not in the vocabulary");
     }
   }
+  choose_shortcuts();
 }
 
 void Bpe::read_vocabulary(const JsonNode& node) {
@@ -120,6 +114,7 @@ void Bpe::add_merge(const JsonNode& node, std::string_view left, std::string_vie
   }
   const uint32_t merged = id_of(std::string(left) + std::string(right.substr(prefix_.size())));
   merges_.insert(left_id, right_id, {merge_count_++, merged});
+  merges_before_marks_ |= right.starts_with(kMark) && !left.ends_with(kMark);
 }
 
 void Bpe::read_byte_tokens() {
@@ -127,7 +122,20 @@ void Bpe::read_byte_tokens() {
   for (size_t byte = 0; byte < byte_tokens_.size(); ++byte) {
     byte_tokens_[byte] =
         token_to_id(std::string("<0x") + kDigits[byte >> 4] + kDigits[byte & 0xF] + ">");
+    byte_alphabet_[byte] = token_to_id(byte_to_character(static_cast<unsigned char>(byte)));
   }
+}
+
+void Bpe::choose_shortcuts() {
+  const bool has_affixes = !prefix_.empty() || !suffix_.empty();
+  // A character of the alphabet that is unknown and yet leaves a token is two bytes, not one.
+  const bool drops_unknown = !byte_fallback_ && !unknown_;
+  const bool has_alphabet = std::all_of(byte_alphabet_.begin(), byte_alphabet_.end(),
+                                        [](const auto& id) { return id.has_value(); });
+  takes_bytes_ = !has_affixes && (has_alphabet || drops_unknown);
+  // A mark that is unknown could be one token with an unknown character before it.
+  cuts_at_marks_ =
+      !has_affixes && !ignores_merges_ && !merges_before_marks_ && token_to_id(kMark).has_value();
 }
 
 std::optional<uint32_t> Bpe::token_to_id(std::string_view token) const {
@@ -141,30 +149,61 @@ const std::string* Bpe::id_to_token(uint32_t id) const {
 }
 
 void Bpe::tokenize(std::string_view piece, std::vector<BpeToken>& tokens) const {
-  if (ignores_merges_) {
-    if (const auto id = token_to_id(piece)) {
-      tokens.push_back({*id, 0, static_cast<uint32_t>(piece.size())});
-      return;
-    }
+  for (size_t begin = 0; begin < piece.size();) {
+    const std::string_view rest = piece.substr(begin);
+    const std::string_view word = rest.substr(0, cuts_at_marks_ ? end_of_word(rest) : rest.size());
+    tokenize_word(word, static_cast<uint32_t>(begin), tokens);
+    begin += word.size();
   }
+}
+
+void Bpe::tokenize_word(std::string_view word, uint32_t offset,
+                        std::vector<BpeToken>& tokens) const {
+  const size_t count = tokens.size();
+  if (!cache_.find(word, tokens)) {
+    const auto whole = ignores_merges_ ? token_to_id(word) : std::nullopt;
+    finish_word(word, whole ? whole_word(*whole, word) : symbols_of(word), tokens);
+  }
+  for (size_t i = count; i < tokens.size(); ++i) {
+    tokens[i].begin += offset;
+    tokens[i].end += offset;
+  }
+}
+
+void Bpe::tokenize_bytes(std::string_view piece, std::vector<BpeToken>& tokens) const {
   if (cache_.find(piece, tokens)) {
     return;
   }
-  std::vector<Symbol> symbols = symbols_of(piece);
-  merge(symbols);
+  if (const auto whole = ignores_merges_ ? token_to_id(in_byte_alphabet(piece)) : std::nullopt) {
+    finish_word(piece, whole_word(*whole, piece), tokens);
+    return;
+  }
+  std::vector<BpeSymbol> symbols;
+  symbols.reserve(piece.size());
+  for (uint32_t i = 0; i < piece.size(); ++i) {
+    if (const auto id = byte_alphabet_[static_cast<unsigned char>(piece[i])]) {
+      symbols.push_back({*id, i, i + 1});
+    }
+  }
+  finish_word(piece, std::move(symbols), tokens);
+}
+
+void Bpe::finish_word(std::string_view word, std::vector<BpeSymbol> symbols,
+                      std::vector<BpeToken>& tokens) const {
+  merge_symbols(symbols, merges_);
   const size_t count = tokens.size();
-  for (const Symbol& symbol : symbols) {
-    if (symbol.begin != symbol.end) {
+  for (const BpeSymbol& symbol : symbols) {
+    if (!symbol.is_merged_away()) {
       tokens.push_back({symbol.id, symbol.begin, symbol.end});
     }
   }
-  cache_.insert(piece, std::span(tokens).subspan(count));
+  cache_.insert(word, std::span(tokens).subspan(count));
 }
 
-std::vector<Bpe::Symbol> Bpe::symbols_of(std::string_view piece) const {
-  std::vector<Symbol> symbols;
+std::vector<BpeSymbol> Bpe::symbols_of(std::string_view piece) const {
+  std::vector<BpeSymbol> symbols;
   symbols.reserve(piece.size());
-  std::optional<Symbol> unknown;  // put after byte tokens that follow it, as the reference does
+  std::optional<BpeSymbol> unknown;  // put after byte tokens that follow it, as the reference does
   const auto flush = [&] {
     if (unknown) {
       symbols.push_back(*unknown);
@@ -188,10 +227,6 @@ std::vector<Bpe::Symbol> Bpe::symbols_of(std::string_view piece) const {
     }
   }
   flush();
-  for (uint32_t i = 1; i < symbols.size(); ++i) {
-    symbols[i].previous = i - 1;
-    symbols[i - 1].next = i;
-  }
   return symbols;
 }
 
@@ -207,7 +242,7 @@ std::optional<uint32_t> Bpe::id_of_character(std::string_view piece, size_t begi
 }
 
 bool Bpe::append_bytes(std::string_view character, uint32_t begin,
-                       std::vector<Symbol>& symbols) const {
+                       std::vector<BpeSymbol>& symbols) const {
   const auto token_of = [&](char byte) { return byte_tokens_[static_cast<unsigned char>(byte)]; };
   if (!std::all_of(character.begin(), character.end(),
                    [&](char byte) { return token_of(byte).has_value(); })) {
@@ -218,46 +253,6 @@ bool Bpe::append_bytes(std::string_view character, uint32_t begin,
     ++begin;
   }
   return true;
-}
-
-void Bpe::merge(std::vector<Symbol>& symbols) const {
-  std::vector<Candidate> storage;
-  storage.reserve(symbols.size());
-  std::priority_queue<Candidate> queue({}, std::move(storage));
-  const auto propose = [&](uint32_t left) {
-    const uint32_t right = left == kNone ? kNone : symbols[left].next;
-    if (right == kNone) {
-      return;
-    }
-    if (const Merge* found = merges_.find(symbols[left].id, symbols[right].id)) {
-      queue.push({*found, left});
-    }
-  };
-  for (uint32_t i = 0; i < symbols.size(); ++i) {
-    propose(i);
-  }
-  while (!queue.empty()) {
-    const Candidate best = queue.top();
-    queue.pop();
-    Symbol& left = symbols[best.position];
-    if (left.begin == left.end || left.next == kNone) {
-      continue;
-    }
-    Symbol& right = symbols[left.next];
-    const Merge* const current = merges_.find(left.id, right.id);
-    if (current == nullptr || current->id != best.merge.id) {
-      continue;  // one of the two has been merged since
-    }
-    left.id = best.merge.id;
-    left.end = right.end;
-    left.next = right.next;
-    right.end = right.begin;
-    if (left.next != kNone) {
-      symbols[left.next].previous = best.position;
-    }
-    propose(left.previous);
-    propose(best.position);
-  }
 }
 
 }  // namespace nibble::text

@@ -60,6 +60,15 @@ AlignedText to_byte_alphabet(const AlignedText& source) {
   return result;
 }
 
+std::string in_byte_alphabet(std::string_view bytes) {
+  std::string text;
+  text.reserve(2 * bytes.size());
+  for (const char byte : bytes) {
+    text += byte_to_character(static_cast<unsigned char>(byte));
+  }
+  return text;
+}
+
 void append_bytes_of_token(std::string& out, std::string_view token) {
   const size_t size = out.size();
   for (size_t pos = 0; pos < token.size();) {

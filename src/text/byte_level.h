@@ -16,6 +16,7 @@ std::optional<unsigned char> character_to_byte(char32_t code);
 
 /// Every byte replaced by its character.
 AlignedText to_byte_alphabet(const AlignedText& source);
+std::string in_byte_alphabet(std::string_view bytes);
 /// Appends the bytes that `token` spells, or the token itself if it has any other character.
 void append_bytes_of_token(std::string& out, std::string_view token);
 

@@ -1,5 +1,7 @@
 #include "pre_tokenizer.h"
 
+#include <utility>
+
 #include "byte_level.h"
 #include "code_points.h"
 #include "normalizer.h"
@@ -12,6 +14,7 @@ namespace {
 constexpr int kMaxDepth = 32;
 
 void cut(Pieces& pieces, const Pattern& pattern, bool inverted, SplitBehavior behavior) {
+  spell_bytes(pieces);
   std::vector<Range> ranges;
   ranges.reserve(pieces.ranges.size());
   for (size_t i = 0; i < pieces.ranges.size(); ++i) {
@@ -27,6 +30,7 @@ void cut(Pieces& pieces, const Pattern& pattern, bool inverted, SplitBehavior be
 /// Rewrites every piece by itself.
 template <class Rewrite>
 void rewrite(Pieces& pieces, Rewrite rewrite_piece) {
+  spell_bytes(pieces);
   Pieces result;
   result.text.reserve(pieces.text.text().size() * 2);
   result.ranges.reserve(pieces.ranges.size());
@@ -77,7 +81,8 @@ PreTokenizer read_byte_level(const JsonNode& node) {
     if (words) {
       cut(pieces, words, false, SplitBehavior::kIsolated);
     }
-    rewrite(pieces, [](AlignedText& piece) { piece = to_byte_alphabet(piece); });
+    spell_bytes(pieces);
+    pieces.stands_for_bytes = true;
   };
 }
 
@@ -157,6 +162,12 @@ PreTokenizer read_metaspace(const JsonNode& node) {
 }
 
 }  // namespace
+
+void spell_bytes(Pieces& pieces) {
+  if (std::exchange(pieces.stands_for_bytes, false)) {
+    rewrite(pieces, [](AlignedText& piece) { piece = to_byte_alphabet(piece); });
+  }
+}
 
 PreTokenizer read_pre_tokenizer(const JsonNode& node, int depth) {
   if (depth > kMaxDepth) {

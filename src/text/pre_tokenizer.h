@@ -13,11 +13,17 @@ namespace nibble::text {
 struct Pieces {
   AlignedText text;
   std::vector<Range> ranges;
+  /// The pieces stand for their bytes spelled in the byte alphabet (byte_level.h), which a model
+  /// that knows the alphabet need not see written out.
+  bool stands_for_bytes = false;
 
   std::string_view operator[](size_t index) const {
     return text.text().substr(ranges[index].begin, ranges[index].end - ranges[index].begin);
   }
 };
+
+/// Writes out the byte alphabet where the pieces only stand for it.
+void spell_bytes(Pieces& pieces);
 
 /// A step that cuts the pieces further, or rewrites them.
 using PreTokenizer = std::function<void(Pieces& pieces)>;

@@ -1,3 +1,5 @@
+#include <nibble/core/error.h>
+#include <nibble/core/parallel.h>
 #include <nibble/io/file.h>
 #include <nibble/io/json.h>
 #include <nibble/text/tokenizer.h>
@@ -155,10 +157,17 @@ class Tokenizer::Impl {
     if (pre_tokenizer_) {
       pre_tokenizer_(pieces);
     }
+    if (!model_.takes_bytes()) {
+      spell_bytes(pieces);
+    }
     std::vector<BpeToken> tokens;
     for (size_t i = 0; i < pieces.ranges.size(); ++i) {
       tokens.clear();
-      model_.tokenize(pieces[i], tokens);
+      if (pieces.stands_for_bytes) {
+        model_.tokenize_bytes(pieces[i], tokens);
+      } else {
+        model_.tokenize(pieces[i], tokens);
+      }
       const size_t offset = pieces.ranges[i].begin;
       for (const BpeToken& token : tokens) {
         emit(Token{token.id, pieces.text, offset + token.begin, offset + token.end, false});
@@ -196,6 +205,19 @@ Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const
 
 std::vector<int64_t> Tokenizer::encode_ids(std::string_view text, bool add_special_tokens) const {
   return impl_->encode_ids(text, add_special_tokens);
+}
+
+std::vector<Encoding> Tokenizer::encode_batch(std::span<const std::string> texts,
+                                              bool add_special_tokens, int threads) const {
+  std::vector<Encoding> encodings(texts.size());
+  parallel_for(texts.size(), threads, [&](size_t i) {
+    try {
+      encodings[i] = encode(texts[i], add_special_tokens);
+    } catch (const Error& error) {
+      fail("text ", i, ": ", error.what());
+    }
+  });
+  return encodings;
 }
 
 std::string Tokenizer::decode(std::span<const int64_t> ids, bool skip_special_tokens) const {

@@ -113,8 +113,15 @@ void normalize_unicode(AlignedText& text, NormalizationForm form) {
   const std::string_view source = text.text();
   const utf8proc_option_t options = options_of(form);
   AlignedText result;
+  const auto is_ascii = [&](size_t pos) {
+    return pos >= source.size() || static_cast<unsigned char>(source[pos]) < 0x80;
+  };
   size_t kept = 0;  // everything before is in `result`
   for (size_t begin = 0; begin < source.size();) {
+    if (is_ascii(begin) && is_ascii(begin + 1)) {
+      ++begin;
+      continue;
+    }
     const size_t end = end_of_run(source, begin);
     const std::string_view run = source.substr(begin, end - begin);
     begin = end;

@@ -1,21 +1,26 @@
 #include "utf8.h"
 
-namespace nibble::text {
+#include <cstring>
 
-char32_t next_code_point(std::string_view text, size_t& pos) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[pos + i]); };
-  const size_t length = char_length(text[pos]);
-  char32_t code = byte(0);
-  if (length == 2) {
-    code = (code & 0x1F) << 6 | (byte(1) & 0x3F);
-  } else if (length == 3) {
-    code = (code & 0x0F) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F);
-  } else if (length == 4) {
-    code = (code & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F);
+namespace nibble::text {
+namespace {
+
+/// Bytes before the first that is not ASCII, eight at a time.
+size_t ascii_prefix(std::string_view text) {
+  size_t length = 0;
+  for (uint64_t word = 0; length + sizeof(word) <= text.size(); length += sizeof(word)) {
+    std::memcpy(&word, text.data() + length, sizeof(word));
+    if ((word & 0x8080808080808080) != 0) {
+      break;
+    }
   }
-  pos += length;
-  return code;
+  while (length < text.size() && static_cast<unsigned char>(text[length]) < 0x80) {
+    ++length;
+  }
+  return length;
 }
+
+}  // namespace
 
 void append_code_point(std::string& out, char32_t code) {
   const auto continuation = [&](int shift) {
@@ -71,9 +76,12 @@ size_t sequence_length(std::string_view text, bool& valid) {
 
 bool is_well_formed(std::string_view text) {
   bool valid = true;
-  while (!text.empty() && valid) {
-    text.remove_prefix(static_cast<unsigned char>(text[0]) < 0x80 ? 1
-                                                                  : sequence_length(text, valid));
+  while (valid) {
+    text.remove_prefix(ascii_prefix(text));
+    if (text.empty()) {
+      break;
+    }
+    text.remove_prefix(sequence_length(text, valid));
   }
   return valid;
 }

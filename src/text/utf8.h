@@ -18,7 +18,20 @@ inline size_t char_length(char lead) {
 inline bool is_continuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 
 /// The code point at `pos` of well-formed UTF-8, and moves `pos` behind it.
-char32_t next_code_point(std::string_view text, size_t& pos);
+inline char32_t next_code_point(std::string_view text, size_t& pos) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[pos + i]); };
+  const size_t length = char_length(text[pos]);
+  char32_t code = byte(0);
+  if (length == 2) {
+    code = (code & 0x1F) << 6 | (byte(1) & 0x3F);
+  } else if (length == 3) {
+    code = (code & 0x0F) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F);
+  } else if (length == 4) {
+    code = (code & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F);
+  }
+  pos += length;
+  return code;
+}
 
 void append_code_point(std::string& out, char32_t code_point);
 

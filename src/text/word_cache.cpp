@@ -11,7 +11,10 @@ bool WordCache::find(std::string_view word, std::vector<BpeToken>& tokens) {
     return false;
   }
   Shard& shard = shard_of(word);
-  const std::lock_guard lock(shard.mutex);
+  const std::unique_lock lock(shard.mutex, std::try_to_lock);
+  if (!lock) {
+    return false;
+  }
   const auto found = shard.words.find(word);
   if (found == shard.words.end()) {
     return false;
@@ -25,7 +28,10 @@ void WordCache::insert(std::string_view word, std::span<const BpeToken> tokens) 
     return;
   }
   Shard& shard = shard_of(word);
-  const std::lock_guard lock(shard.mutex);
+  const std::unique_lock lock(shard.mutex, std::try_to_lock);
+  if (!lock) {
+    return;
+  }
   if (shard.words.size() >= kMaxWordsPerShard) {
     shard.words.clear();
   }

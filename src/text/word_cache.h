@@ -25,7 +25,8 @@ struct StringHash {
   size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
 };
 
-/// Remembers the tokens of recent words. Bounded; safe to use from several threads.
+/// Remembers the tokens of recent words. Bounded; safe to use from several threads, which do not
+/// wait for each other: a word that another thread looks at may be not found, or not remembered.
 class WordCache {
  public:
   /// Appends the word's tokens if it is remembered, and tells whether it is.

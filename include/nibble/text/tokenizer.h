@@ -41,6 +41,10 @@ class Tokenizer {
   /// `text` is UTF-8; ill-formed bytes become U+FFFD, as in Python's `errors="replace"`.
   Encoding encode(std::string_view text, bool add_special_tokens) const;
   std::vector<int64_t> encode_ids(std::string_view text, bool add_special_tokens) const;
+  /// The encodings of `texts`, in their order, made by up to `threads` threads; 0: one a processor.
+  /// Throws the Error of the first text that cannot be encoded, with its index in front.
+  std::vector<Encoding> encode_batch(std::span<const std::string> texts, bool add_special_tokens,
+                                     int threads = 0) const;
   /// Unknown ids are skipped, as the reference does.
   std::string decode(std::span<const int64_t> ids, bool skip_special_tokens) const;
 

@@ -409,6 +409,36 @@ TEST(tokenizer_decoder, JoinsBySpacesWithoutDecoder) {
   EXPECT_EQ(tokenizer.decode(Ids{256, 257}, false), "a b");
 }
 
+TEST(tokenizer_batch, GivesWhatEachTextGives) {
+  const json merges = {"a b", "ab ab"};
+  const Tokenizer tokenizer = make_tokenizer(tiny_tokenizer({"a", "b", "ab", "abab"}, merges));
+  std::vector<std::string> texts;
+  for (size_t i = 0; i < 500; ++i) {
+    texts.push_back(std::string(i % 40, 'a') + "bab");
+  }
+  for (const int threads : {0, 1, 7}) {
+    const std::vector<Encoding> encodings = tokenizer.encode_batch(texts, true, threads);
+    ASSERT_EQ(encodings.size(), texts.size());
+    for (size_t i = 0; i < texts.size(); ++i) {
+      EXPECT_EQ(encodings[i].ids, tokenizer.encode_ids(texts[i], true));
+      EXPECT_EQ(encodings[i].spans.back().end, texts[i].size());
+    }
+  }
+}
+
+TEST(tokenizer_batch, NamesTheFirstTextThatFails) {
+  json file = tiny_tokenizer();
+  file["pre_tokenizer"] = split({{"Regex", "(?:(?:a|a)+)+$"}});
+  const Tokenizer tokenizer = make_tokenizer(file);
+  const std::string endless = std::string(200, 'a') + "b";
+  try {
+    tokenizer.encode_batch(std::vector<std::string>{"a", "b", endless, "c", endless}, false, 2);
+    FAIL() << "the pattern has no end on two texts";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::StartsWith("text 2: "));
+  }
+}
+
 TEST(tokenizer_threads, GiveTheSameIds) {
   const json merges = {"a b", "ab ab"};
   const Tokenizer tokenizer = make_tokenizer(tiny_tokenizer({"a", "b", "ab", "abab"}, merges));
