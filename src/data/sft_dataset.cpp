@@ -1,9 +1,13 @@
 #include <nibble/core/error.h>
 #include <nibble/core/log.h>
+#include <nibble/core/parallel.h>
 #include <nibble/data/sft_dataset.h>
 
 #include <string>
+#include <string_view>
 #include <utility>
+#include <variant>
+#include <vector>
 
 namespace nibble::data {
 namespace {
@@ -51,31 +55,46 @@ void check_row(const Row& row, const SftOptions& options, int64_t uncut_length) 
                    : std::string());
 }
 
-/// `row` encoded, cut and checked; counts the cut.
-Row encode_checked(const JsonRow& row, const SftOptions& options, const TextFormat& format,
-                   int64_t& truncated_rows) {
-  Row encoded = [&] {
-    try {
-      return encode_text(row, options, format);
-    } catch (const Error& error) {
-      const std::string_view message = error.what();
-      if (message.starts_with(row.origin)) throw;
-      fail(row.origin, ": ", message);
-    }
-  }();
-  const int64_t uncut_length = position_count(encoded);
-  const bool cut = options.truncation && exceeds(encoded, options);
-  if (cut) {
-    encoded.ids.resize(static_cast<size_t>(*options.seq_length));
-    encoded.labels.resize(encoded.ids.size());
-  }
+struct CheckedRow {
+  Row row;
+  bool is_cut = false;
+};
+
+/// `row` encoded, cut and checked.
+CheckedRow encode_checked(const JsonRow& row, const SftOptions& options, const TextFormat& format) {
   try {
-    check_row(encoded, options, uncut_length);
+    CheckedRow result{encode_text(row, options, format)};
+    const int64_t uncut_length = position_count(result.row);
+    result.is_cut = options.truncation && exceeds(result.row, options);
+    if (result.is_cut) {
+      result.row.ids.resize(static_cast<size_t>(*options.seq_length));
+      result.row.labels.resize(result.row.ids.size());
+    }
+    check_row(result.row, options, uncut_length);
+    return result;
   } catch (const Error& error) {
-    fail(row.origin, ": ", error.what());
+    const std::string_view message = error.what();
+    if (message.starts_with(row.origin)) throw;
+    fail(row.origin, ": ", message);
   }
-  truncated_rows += cut ? 1 : 0;
-  return encoded;
+}
+
+/// A row, or why it is invalid.
+using Outcome = std::variant<std::string, CheckedRow>;
+
+/// Rows do not depend on each other: each thread takes the next one.
+std::vector<Outcome> encode_all(const std::vector<JsonRow>& rows, const SftOptions& options,
+                                const TextFormat& format) {
+  std::vector<Outcome> outcomes(rows.size());
+  parallel_for(rows.size(), /*threads=*/0, [&](size_t i) {
+    try {
+      outcomes[i] = encode_checked(rows[i], options, format);
+    } catch (const Error& error) {
+      if (!options.skip_invalid_samples) throw;
+      outcomes[i] = std::string(error.what());
+    }
+  });
+  return outcomes;
 }
 
 void check_options(const SftOptions& options, const TextFormat& format) {
@@ -95,8 +114,7 @@ void check_options(const SftOptions& options, const TextFormat& format) {
 }  // namespace
 
 Row encode_row(const JsonRow& row, const SftOptions& options, const TextFormat& format) {
-  int64_t truncated_rows = 0;
-  return encode_checked(row, options, format, truncated_rows);
+  return encode_checked(row, options, format).row;
 }
 
 SftDataset load_sft_dataset(const RowSelection& selection, const SftOptions& options,
@@ -104,14 +122,15 @@ SftDataset load_sft_dataset(const RowSelection& selection, const SftOptions& opt
   check_options(options, format);
   SftDataset dataset;
   std::string first_problem;
-  for (const JsonRow& row : select_json_rows(selection)) {
-    try {
-      dataset.rows.push_back(encode_checked(row, options, format, dataset.truncated_rows));
-      dataset.target_tokens += dataset.rows.back().target_count();
-    } catch (const Error& error) {
-      if (!options.skip_invalid_samples) throw;
-      if (dataset.skipped_rows++ == 0) first_problem = error.what();
+  for (Outcome& outcome : encode_all(select_json_rows(selection), options, format)) {
+    if (const auto* problem = std::get_if<std::string>(&outcome)) {
+      if (dataset.skipped_rows++ == 0) first_problem = *problem;
+      continue;
     }
+    auto& [row, is_cut] = std::get<CheckedRow>(outcome);
+    dataset.target_tokens += row.target_count();
+    dataset.truncated_rows += is_cut ? 1 : 0;
+    dataset.rows.push_back(std::move(row));
   }
   NIBBLE_CHECK(!dataset.rows.empty(), "none of the ", dataset.skipped_rows,
                " rows can be used; the first problem: ", first_problem);

@@ -70,6 +70,21 @@ TEST_F(SftDatasetTest, AnInvalidRowIsAnErrorUnlessSkipped) {
               AllOf(HasSubstr("none of the 2 rows"), HasSubstr("rows.jsonl:1: ")));
 }
 
+TEST_F(SftDatasetTest, ManyRowsKeepTheirOrder) {
+  std::string content;
+  for (size_t i = 0; i < 300; ++i) {
+    content += R"({"instruction": "Q", "input": "", "output": ")" + std::string(1 + i % 50, 'A') +
+               "\"}\n";
+  }
+  const SftDataset dataset = load_sft_dataset(rows(content), alpaca(), format_);
+  ASSERT_EQ(dataset.rows.size(), 300u);
+  for (size_t i = 0; i < dataset.rows.size(); ++i) {
+    EXPECT_EQ(dataset.rows[i].target_count(), static_cast<int64_t>(2 + i % 50)) << i;
+  }
+  EXPECT_THAT(error_of(content + kNoAnswer + kGood + kNoAnswer, alpaca()),
+              HasSubstr("rows.jsonl:301: "));
+}
+
 TEST_F(SftDatasetTest, MalformedJsonIsNeverSkipped) {
   SftOptions options = alpaca();
   options.skip_invalid_samples = true;
