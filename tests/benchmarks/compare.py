@@ -74,6 +74,20 @@ def check(ratios, rules, is_met, sign):
     return missed
 
 
+def check_same(a, b, fields):
+    """Prints the fields whose values tell that A and B did other work; returns how many."""
+    missed = 0
+    for field in fields:
+        both = [name for name in b if name in a and field in a[name] and field in b[name]]
+        differing = [name for name in both if a[name][field] != b[name][field]]
+        missed += not both or bool(differing)
+        verdict = f"{len(both) - len(differing)} of {len(both)} rows" if both else "no such row"
+        print(f"{'MISSED' if differing or not both else 'ok':7}{field} is the same: {verdict}")
+        for name in differing:
+            print(f"       {name}: {a[name][field]} and {b[name][field]}")
+    return missed
+
+
 def print_table(heads, lines):
     widths = [max(len(line[column]) for line in [heads, *lines]) for column in range(len(heads))]
     for line in [heads, *lines]:
@@ -93,6 +107,8 @@ def main():
     parser.add_argument("--limit", type=parse_rule, action="append", default=[],
                         metavar="NAME=RATIO", help="B's time / its own baseline's must be at most "
                         "RATIO")
+    parser.add_argument("--same", action="append", default=[], metavar="FIELD",
+                        help="this field (a checksum) must be equal in every row that both have it")
     arguments = parser.parse_args()
 
     a, b = read_rows(arguments.a), read_rows(arguments.b)
@@ -108,6 +124,7 @@ def main():
                      for name, ratio in paired.items()])
     missed = check(speedups, arguments.require, lambda ratio, bound: ratio >= bound, ">=")
     missed += check(paired, arguments.limit, lambda ratio, bound: ratio <= bound, "<=")
+    missed += check_same(a, b, arguments.same)
     return 1 if missed else 0
 
 

@@ -81,6 +81,45 @@ class BenchFakeQuant(SmokeTestCase):
         self.assertIn("24by96", done.stderr)
 
 
+TINY_TOKENIZER = {
+    "version": "1.0", "added_tokens": [],
+    "pre_tokenizer": {"type": "Whitespace"}, "normalizer": None, "post_processor": None,
+    "decoder": None, "truncation": None, "padding": None,
+    "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+              "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False,
+              "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]}}
+TOKENIZER_FIELDS = ("documents", "bytes", "tokens", "ids_crc32", "megabytes_per_second", "threads")
+
+
+class BenchTokenizer(SmokeTestCase):
+    """Ours and, where it is there, Hugging Face's do the same work."""
+
+    def arguments(self):
+        (self.folder / "tokenizer.json").write_text(json.dumps(TINY_TOKENIZER))
+        plain, rows = self.folder / "plain.txt", self.folder / "rows.jsonl"
+        plain.write_text("ab a\nb\n\nab\xe9 ab", encoding="utf-8")
+        rows.write_text(json.dumps({"q": "ab", "n": 1, "l": ["b", {"x": "a\xe9"}]}) + "\n{}\n"
+                        + json.dumps(["ab ab"]))
+        return ("--tokenizer", self.folder, "--text", plain, "--text", rows, "--samples", 1,
+                "--warmup", 0, "--document-bytes", 6)
+
+    def test_rows(self):
+        report = self.report(Path(os.environ["NIBBLE_BIN"]) / "bench_tokenizer", *self.arguments())
+        self.check_rows(report, 2 * 4, *TOKENIZER_FIELDS)
+        rows = {(row["name"].split()[0], row["shape"]): row for row in report["rows"]}
+        self.assertEqual((rows["decode", "plain"]["documents"], rows["decode", "plain"]["tokens"]),
+                         (2, 5))
+        self.assertEqual((rows["decode", "rows"]["documents"], rows["decode", "rows"]["bytes"],
+                          rows["decode", "rows"]["tokens"]), (2, 8 + 5, 5))
+        peer = self.report(sys.executable, HERE / "tokenizer_peer.py", *self.arguments())
+        if not peer.get("skipped"):
+            self.check_rows(peer, 2 * 3, *TOKENIZER_FIELDS)
+            for row in peer["rows"]:
+                own = rows[row["name"].split()[0], row["shape"]]
+                for field in ("documents", "bytes", "tokens", "ids_crc32"):
+                    self.assertEqual(row[field], own[field], row["name"])
+
+
 class BenchLinear(SmokeTestCase):
     def test_rows(self):
         report = self.report(Path(os.environ["NIBBLE_BIN"]) / "bench_linear", "--tokens", 4,
@@ -162,6 +201,12 @@ class Compare(SmokeTestCase):
         self.assertNotIn("other", done.stdout)
         self.assertEqual(self.compare(a, b, "--require", "*=10").returncode, 1)
         self.assertEqual(self.compare(a, b, "--require", "absent*=1").returncode, 1)
+
+    def test_same(self):
+        a, b = self.write_report("a.json", row=1.0), self.write_report("b.json", row=2.0)
+        self.assertEqual(self.compare(a, b, "--same", "dtype").returncode, 0)
+        self.assertEqual(self.compare(a, b, "--same", "median_ms").returncode, 1)
+        self.assertEqual(self.compare(a, b, "--same", "absent").returncode, 1)
 
     def test_limits(self):
         a = self.write_report("a.json", none=1.0)
