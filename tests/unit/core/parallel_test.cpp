@@ -1,7 +1,6 @@
 #include <nibble/core/error.h>
 #include <nibble/core/parallel.h>
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -17,7 +16,7 @@ TEST(Parallel, CallsEachIndexOnce) {
   for (const int threads : {0, 1, 3, 64}) {
     std::vector<std::atomic<int>> calls(37);
     parallel_for(calls.size(), threads, [&](size_t i) { ++calls[i]; });
-    EXPECT_THAT(calls, testing::Each(1)) << threads;
+    for (const std::atomic<int>& count : calls) EXPECT_EQ(count, 1) << threads;
   }
   parallel_for(0, 4, [](size_t) { FAIL(); });
 }
