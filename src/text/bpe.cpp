@@ -127,15 +127,18 @@ void Bpe::read_byte_tokens() {
 }
 
 void Bpe::choose_shortcuts() {
+  const auto are_complete = [](const auto& ids) {
+    return std::all_of(ids.begin(), ids.end(), [](const auto& id) { return id.has_value(); });
+  };
   const bool has_affixes = !prefix_.empty() || !suffix_.empty();
   // A character of the alphabet that is unknown and yet leaves a token is two bytes, not one.
   const bool drops_unknown = !byte_fallback_ && !unknown_;
-  const bool has_alphabet = std::all_of(byte_alphabet_.begin(), byte_alphabet_.end(),
-                                        [](const auto& id) { return id.has_value(); });
-  takes_bytes_ = !has_affixes && (has_alphabet || drops_unknown);
-  // A mark that is unknown could be one token with an unknown character before it.
-  cuts_at_marks_ =
-      !has_affixes && !ignores_merges_ && !merges_before_marks_ && token_to_id(kMark).has_value();
+  takes_bytes_ = !has_affixes && (are_complete(byte_alphabet_) || drops_unknown);
+  // A mark that is unknown could be one token with an unknown character before it, and marks with
+  // nothing but dropped characters between them are neighbours.
+  const bool drops_nothing = unknown_ || (byte_fallback_ && are_complete(byte_tokens_));
+  cuts_at_marks_ = !has_affixes && !ignores_merges_ && !merges_before_marks_ && drops_nothing &&
+                   token_to_id(kMark).has_value();
 }
 
 std::optional<uint32_t> Bpe::token_to_id(std::string_view token) const {
@@ -214,10 +217,11 @@ std::vector<BpeSymbol> Bpe::symbols_of(std::string_view piece) const {
     const auto begin = static_cast<uint32_t>(pos);
     pos += char_length(piece[pos]);
     const auto end = static_cast<uint32_t>(pos);
-    if (const auto id = id_of_character(piece, begin, end)) {
+    const std::string character = with_affixes(piece, begin, end);
+    if (const auto id = token_to_id(character)) {
       flush();
       symbols.push_back({*id, begin, end});
-    } else if (byte_fallback_ && append_bytes(piece.substr(begin, end - begin), begin, symbols)) {
+    } else if (byte_fallback_ && append_bytes(character, begin, end, symbols)) {
       continue;
     } else if (unknown_ && unknown && fuses_unknown_) {
       unknown->end = end;
@@ -230,18 +234,13 @@ std::vector<BpeSymbol> Bpe::symbols_of(std::string_view piece) const {
   return symbols;
 }
 
-std::optional<uint32_t> Bpe::id_of_character(std::string_view piece, size_t begin,
-                                             size_t end) const {
-  const std::string_view character = piece.substr(begin, end - begin);
-  if (prefix_.empty() && suffix_.empty()) {
-    return token_to_id(character);
-  }
-  std::string token = begin == 0 ? "" : prefix_;
-  token += character;
-  return token_to_id(end == piece.size() ? token + suffix_ : token);
+std::string Bpe::with_affixes(std::string_view piece, size_t begin, size_t end) const {
+  std::string character = begin == 0 ? "" : prefix_;
+  character += piece.substr(begin, end - begin);
+  return end == piece.size() ? character + suffix_ : character;
 }
 
-bool Bpe::append_bytes(std::string_view character, uint32_t begin,
+bool Bpe::append_bytes(std::string_view character, uint32_t begin, uint32_t end,
                        std::vector<BpeSymbol>& symbols) const {
   const auto token_of = [&](char byte) { return byte_tokens_[static_cast<unsigned char>(byte)]; };
   if (!std::all_of(character.begin(), character.end(),
@@ -250,7 +249,7 @@ bool Bpe::append_bytes(std::string_view character, uint32_t begin,
   }
   for (const char byte : character) {
     symbols.push_back({*token_of(byte), begin, begin + 1});
-    ++begin;
+    begin = std::min(begin + 1, end - 1);  // affixes have no bytes of their own in the piece
   }
   return true;
 }

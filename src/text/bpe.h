@@ -45,8 +45,11 @@ class Bpe {
 
   void tokenize_word(std::string_view word, uint32_t offset, std::vector<BpeToken>& tokens) const;
   std::vector<BpeSymbol> symbols_of(std::string_view piece) const;
-  std::optional<uint32_t> id_of_character(std::string_view piece, size_t begin, size_t end) const;
-  bool append_bytes(std::string_view character, uint32_t begin,
+  /// The character piece[begin, end) as the vocabulary has it.
+  std::string with_affixes(std::string_view piece, size_t begin, size_t end) const;
+  /// Appends the bytes' tokens of `character`, which stands for [begin, end) of the piece; false
+  /// when one is missing.
+  bool append_bytes(std::string_view character, uint32_t begin, uint32_t end,
                     std::vector<BpeSymbol>& symbols) const;
   /// Merges the symbols of `word`, appends what is left of them and remembers it.
   void finish_word(std::string_view word, std::vector<BpeSymbol> symbols,
