@@ -1,7 +1,6 @@
 #include <nibble/core/error.h>
 #include <nibble/text/tokenizer.h>
 
-#include <zlib.h>
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
@@ -13,6 +12,7 @@
 #include <string>
 #include <thread>
 #include <vector>
+#include <zlib.h>
 
 #include "benchmarks/bench_support.h"
 #include "benchmarks/text_documents.h"
@@ -93,8 +93,7 @@ class Bench {
          [&] {
            for (const Ids& document : ids) tokenizer.decode(document, /*skip_special_tokens=*/true);
          }},
-        {"encode in parallel",
-         [&] { tokenizer.encode_batch(documents, true, arguments_.threads); },
+        {"encode in parallel", [&] { tokenizer.encode_batch(documents, true, arguments_.threads); },
          arguments_.threads}};
     std::vector<std::function<double()>> contenders;
     for (const Work& work : works) {
@@ -141,14 +140,16 @@ int bench_tokenizer(int argc, char** argv) {
   app.add_option("--tokenizer", arguments.tokenizers,
                  "folder of a tokenizer.json or tokenizer.json.gz, may be repeated")
       ->required();
-  app.add_option("--text", arguments.texts, "file, may be repeated; of a .jsonl each line's strings")
+  app.add_option("--text", arguments.texts,
+                 "file, may be repeated; of a .jsonl each line's strings")
       ->required();
   app.add_option("--json", arguments.json, "report")->required();
   app.add_option("--threads", arguments.threads, "of the parallel encoding, default: the cores")
       ->check(CLI::PositiveNumber);
   app.add_option("--samples", arguments.samples, "medians are over so many")
       ->check(CLI::PositiveNumber);
-  app.add_option("--warmup", arguments.warmup, "samples before them")->check(CLI::NonNegativeNumber);
+  app.add_option("--warmup", arguments.warmup, "samples before them")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--document-bytes", arguments.document_bytes,
                  "plain text is cut into documents of whole lines at least so long")
       ->check(CLI::PositiveNumber);

@@ -73,8 +73,8 @@ TEST_F(SftDatasetTest, AnInvalidRowIsAnErrorUnlessSkipped) {
 TEST_F(SftDatasetTest, ManyRowsKeepTheirOrder) {
   std::string content;
   for (size_t i = 0; i < 300; ++i) {
-    content += R"({"instruction": "Q", "input": "", "output": ")" + std::string(1 + i % 50, 'A') +
-               "\"}\n";
+    content +=
+        R"({"instruction": "Q", "input": "", "output": ")" + std::string(1 + i % 50, 'A') + "\"}\n";
   }
   const SftDataset dataset = load_sft_dataset(rows(content), alpaca(), format_);
   ASSERT_EQ(dataset.rows.size(), 300u);
