@@ -5,6 +5,7 @@
 #include <nibble/models/saving.h>
 #include <nibble/nn/linear.h>
 #include <nibble/nn/parameters.h>
+#include <nibble/tensor_io/dtypes.h>
 #include <nibble/tensor_io/tensor_data.h>
 
 #include <nlohmann/json.hpp>
@@ -18,19 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-const char* dtype_name(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kFloat:
-      return "float32";
-    case at::kBFloat16:
-      return "bfloat16";
-    case at::kHalf:
-      return "float16";
-    default:
-      fail("a checkpoint stores float32, bfloat16 or float16, not ", dtype);
-  }
-}
-
 void check_no_quantized_linear(const CausalLMImpl& model) {
   for (const auto& module : model.named_modules()) {
     const auto* linear = module.value()->as<nn::LinearImpl>();
@@ -42,7 +30,7 @@ void check_no_quantized_linear(const CausalLMImpl& model) {
 
 json saved_config(const CausalLMImpl& model, at::ScalarType dtype) {
   json config = model.config_json();
-  config[config.contains("torch_dtype") ? "torch_dtype" : "dtype"] = dtype_name(dtype);
+  config[config.contains("torch_dtype") ? "torch_dtype" : "dtype"] = tensor_io::torch_name(dtype);
   config["tie_word_embeddings"] = model.has_tied_embeddings();
   return config;
 }

@@ -111,9 +111,8 @@ Tensor LinearImpl::forward_shared(const SharedInput& input) {
                                       spec_->scale_dtype);
   }
   // Under autocast the weight's values are those of its own dtype, then rounded.
-  const bool in_compute_dtype =
-      x.scalar_type() == compute_dtype_ && ops::matmul_dtype(x) == compute_dtype_;
-  if (state_ == LinearState::kQuantized && in_compute_dtype) {
+  if (state_ == LinearState::kQuantized && x.scalar_type() == compute_dtype_ &&
+      ops::matmul_dtype(x) == compute_dtype_) {
     return ops::quantized_linear(x, packed_weight, scales, optional(zeros), bias,
                                  is_symmetric(*spec_));
   }

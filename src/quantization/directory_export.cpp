@@ -18,19 +18,6 @@ namespace {
 using io::TensorGroup;
 using nlohmann::json;
 
-const char* dtype_name(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kFloat:
-      return "float32";
-    case at::kBFloat16:
-      return "bfloat16";
-    case at::kHalf:
-      return "float16";
-    default:
-      fail("a model is float32, bfloat16 or float16, not ", dtype);
-  }
-}
-
 /// Readers cast everything to the dtype of config.json: the one that holds all tensors exactly.
 at::ScalarType common_dtype(const ExportSource::Contents& contents) {
   at::ScalarType dtype = contents.spec.scale_dtype;
@@ -42,8 +29,8 @@ at::ScalarType common_dtype(const ExportSource::Contents& contents) {
 
 void set_dtype(json& config, at::ScalarType dtype) {
   const bool old_key = config.contains("torch_dtype");
-  if (old_key) config["torch_dtype"] = dtype_name(dtype);
-  if (!old_key || config.contains("dtype")) config["dtype"] = dtype_name(dtype);
+  if (old_key) config["torch_dtype"] = tensor_io::torch_name(dtype);
+  if (!old_key || config.contains("dtype")) config["dtype"] = tensor_io::torch_name(dtype);
 }
 
 TensorGroup group_of(const ExportSource::Parameter& parameter, at::ScalarType dtype) {

@@ -40,6 +40,19 @@ at::ScalarType scalar_type_of(io::DType dtype) {
   fail("tensor data of dtype ", io::name_of(dtype), " have no tensor type");
 }
 
+const char* torch_name(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kFloat:
+      return "float32";
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kHalf:
+      return "float16";
+    default:
+      fail("a model is stored as float32, bfloat16 or float16, not as ", dtype);
+  }
+}
+
 at::Tensor to_tensor(const io::TensorData& data) {
   return at::from_blob(
       const_cast<std::byte*>(data.bytes.data()), data.shape,

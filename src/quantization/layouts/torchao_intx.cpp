@@ -18,19 +18,6 @@ constexpr char kCodes[] = "_weight_qdata";
 constexpr char kScale[] = "_weight_scale";
 constexpr char kZeroPoint[] = "_weight_zero_point";
 
-const char* torch_name(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kFloat:
-      return "float32";
-    case at::kBFloat16:
-      return "bfloat16";
-    case at::kHalf:
-      return "float16";
-    default:
-      fail("TorchAO stores float32, bfloat16 and float16 models, not ", dtype);
-  }
-}
-
 /// A byte a code, and integer zero points, which are 0 here.
 class TorchAOIntxLayout final : public Layout {
  public:
@@ -110,7 +97,7 @@ class TorchAOIntxLayout final : public Layout {
         {"_data",
          {{"target_dtype", tagged("torch.dtype", "int4")},
           {"block_size", {1, spec.group_size}},
-          {"dtype", tagged("torch.dtype", torch_name(dtype))},
+          {"dtype", tagged("torch.dtype", tensor_io::torch_name(dtype))},
           {"activation_quantization",
            spec.quantizes_activations() ? json("int8_asym_per_token") : json(nullptr)}}},
         {"_tensor_data_names", {"qdata", "scale", "zero_point"}}};
