@@ -82,11 +82,15 @@ class GgufCheckpoint final : public Checkpoint {
   }
   bool contains(const std::string& name) const override { return names_.count(name) != 0; }
 
+  StoredTensor stored(const std::string& name) const override {
+    const GgufTensor& tensor = file_.at(name_in_file(name));
+    return {std::string(tensor.type->name), tensor.shape,
+            static_cast<int64_t>(tensor.bytes.size())};
+  }
   TensorData read(const std::string& name) const override {
-    const auto found = names_.find(name);
-    NIBBLE_CHECK(found != names_.end(), path().string(), ": no tensor named \"", name, "\"");
-    const TensorData stored = file_.read(found->second);
-    const int64_t heads = rotary_heads(found->second);
+    const std::string& in_file = name_in_file(name);
+    const TensorData stored = file_.read(in_file);
+    const int64_t heads = rotary_heads(in_file);
     return heads == 0 ? stored : unpermute_rows(stored, heads);
   }
 
@@ -98,6 +102,12 @@ class GgufCheckpoint final : public Checkpoint {
   }
 
  private:
+  const std::string& name_in_file(const std::string& name) const {
+    const auto found = names_.find(name);
+    NIBBLE_CHECK(found != names_.end(), path().string(), ": no tensor named \"", name, "\"");
+    return found->second;
+  }
+
   const GgufArchitecture* read_architecture() const {
     const std::string name = metadata_.string("general.architecture");
     const GgufArchitecture* found = find_gguf_architecture(name);

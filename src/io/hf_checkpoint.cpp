@@ -107,6 +107,11 @@ class HfCheckpoint final : public Checkpoint, public FileMetadata {
     return names;
   }
   bool contains(const std::string& name) const override { return tensors_.count(name) != 0; }
+  StoredTensor stored(const std::string& name) const override {
+    const TensorData tensor = read(name);  // a view of the mapped file
+    return {std::string(name_of(tensor.dtype)), tensor.shape,
+            static_cast<int64_t>(tensor.bytes.size())};
+  }
   TensorData read(const std::string& name) const override {
     const auto found = tensors_.find(name);
     NIBBLE_CHECK(found != tensors_.end(), path_.string(), ": no tensor named \"", name, "\"");

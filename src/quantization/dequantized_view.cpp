@@ -67,6 +67,12 @@ bool DequantizedView::contains(const std::string& name) const {
   return plain_.count(name) != 0 || linears_.count(linear_of(name)) != 0;
 }
 
+io::StoredTensor DequantizedView::stored(const std::string& name) const {
+  const std::string path = linear_of(name);
+  const bool is_quantized = linears_.count(path) != 0;
+  return stored_->stored(is_quantized ? path + "." + layout_->suffixes().front() : name);
+}
+
 io::TensorData DequantizedView::read(const std::string& name) const {
   if (linears_.count(linear_of(name)) != 0) return dequantize_linear(linear_of(name));
   if (stored_->contains(name + std::string(kScale))) return dequantize_embedding(name);

@@ -26,6 +26,7 @@ class DequantizedView final : public io::Checkpoint {
   const nlohmann::json& config() const override { return config_; }
   std::vector<std::string> tensor_names() const override;
   bool contains(const std::string& name) const override;
+  io::StoredTensor stored(const std::string& name) const override;
   io::TensorData read(const std::string& name) const override;
   std::string tokenizer_json() const override { return stored_->tokenizer_json(); }
   std::optional<std::string> chat_template() const override { return stored_->chat_template(); }

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -11,6 +12,13 @@
 #include <vector>
 
 namespace nibble::io {
+
+/// A tensor as its file describes it.
+struct StoredTensor {
+  std::string type;  ///< "BF16", "Q4_K", ...
+  std::vector<int64_t> shape;
+  int64_t bytes = 0;
+};
 
 /// A model on disk, whatever its format, seen as a Hugging Face checkpoint: config.json keys,
 /// Hugging Face tensor names and layouts, tokenizer.json, chat template.
@@ -25,6 +33,9 @@ class Checkpoint {
   /// All tensor names, Hugging Face style ("model.layers.0.self_attn.q_proj.weight").
   virtual std::vector<std::string> tensor_names() const = 0;
   virtual bool contains(const std::string& name) const = 0;
+  /// How a tensor is stored, without reading it; of a quantized one its codes. Throws Error for an
+  /// unknown name.
+  virtual StoredTensor stored(const std::string& name) const = 0;
   /// One tensor in its stored dtype (GGUF's quantized types are dequantized to F32, rotary rows are
   /// put back in Hugging Face order). Throws Error for an unknown name.
   virtual TensorData read(const std::string& name) const = 0;
