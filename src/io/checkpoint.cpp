@@ -5,16 +5,39 @@
 
 #include "gguf_checkpoint.h"
 #include "hf_checkpoint.h"
+#include "hub_cache.h"
 
 namespace nibble::io {
 namespace fs = std::filesystem;
+namespace {
+
+constexpr std::string_view kAllowed =
+    "a model is a Hugging Face directory (config.json with model.safetensors or "
+    "model.safetensors.index.json), a .gguf file, or the hub's name (owner/name, "
+    "owner/name@revision) of one in the local Hugging Face cache (nothing is downloaded)";
+
+/// A snapshot in the cache may hold a part of the model's files only.
+std::unique_ptr<Checkpoint> open_snapshot(const fs::path& snapshot, const HubName& name) {
+  try {
+    return open_hf_checkpoint(snapshot);
+  } catch (const Error& error) {
+    fail(error.what(), "; to complete the download: ", download_command(name));
+  }
+}
+
+std::unique_ptr<Checkpoint> open_by_hub_name(const fs::path& path) {
+  const std::optional<HubName> name = parse_hub_name(path.string());
+  NIBBLE_CHECK(name, "no model at \"", path.string(), "\": no such file or directory; ", kAllowed);
+  if (const auto snapshot = find_in_hub_cache(*name)) return open_snapshot(*snapshot, *name);
+  fail("no model at \"", path.string(), "\": no such file or directory, and revision ",
+       name->revision, " of ", name->id, " is not in the Hugging Face cache (",
+       hub_cache_folder().string(), "); to download it: ", download_command(*name), "; ", kAllowed);
+}
+
+}  // namespace
 
 std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& path) {
-  constexpr std::string_view kAllowed =
-      "a model is a Hugging Face directory (config.json with model.safetensors or "
-      "model.safetensors.index.json) or a .gguf file";
-  NIBBLE_CHECK(path_exists(path), "no model at \"", path.string(),
-               "\": no such file or directory; ", kAllowed, " (nothing is downloaded)");
+  if (!path_exists(path)) return open_by_hub_name(path);
   if (fs::is_directory(path)) return open_hf_checkpoint(path);
   if (path.extension() == ".gguf" || is_gguf(path)) return open_gguf_checkpoint(path);
   fail("no model at \"", path.string(), "\": not a directory and not a GGUF file; ", kAllowed);

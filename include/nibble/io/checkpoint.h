@@ -52,7 +52,10 @@ class Checkpoint {
 };
 
 /// Opens a Hugging Face directory (config.json with model.safetensors or a sharded
-/// model.safetensors.index.json) or a .gguf file. Throws Error that names what is missing.
+/// model.safetensors.index.json), a .gguf file, or by the hub's name ("owner/name",
+/// "owner/name@revision") what the local Hugging Face cache holds ($HF_HUB_CACHE, $HF_HOME/hub,
+/// ~/.cache/huggingface/hub). What exists on the disk under `path` comes first; nothing is
+/// downloaded. Throws Error that names what is missing, with the command that downloads it.
 std::unique_ptr<Checkpoint> open_checkpoint(const std::filesystem::path& path);
 
 }  // namespace nibble::io
