@@ -4,6 +4,7 @@
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 
+#include <cmath>
 #include <limits>
 
 namespace nibble::models {
@@ -13,21 +14,21 @@ using torch::Tensor;
 
 /// bool [B or 1, T, S]: true where the query may look.
 Tensor visible_keys(const at::Device& device, int64_t tokens, int64_t past,
-                    const Tensor& padding_mask, const Tensor& segment_ids,
-                    std::optional<int64_t> sliding_window) {
+                    const MaskOptions& mask) {
   const auto options = at::TensorOptions(at::kLong).device(device);
   const Tensor keys = at::arange(past + tokens, options);
   const Tensor queries = at::arange(past, past + tokens, options).unsqueeze(1);
   Tensor visible = (keys <= queries).unsqueeze(0);
-  if (sliding_window) visible = visible & (keys > queries - *sliding_window);
-  if (segment_ids.defined()) {
+  if (mask.sliding_window) visible = visible & (keys > queries - *mask.sliding_window);
+  if (mask.segment_ids.defined()) {
     NIBBLE_CHECK(past == 0, "packed rows (segment_ids) cannot continue a KV cache");
-    visible = visible & (segment_ids.unsqueeze(1) == segment_ids.unsqueeze(2));
+    visible = visible & (mask.segment_ids.unsqueeze(1) == mask.segment_ids.unsqueeze(2));
   }
-  if (padding_mask.defined()) {
-    NIBBLE_CHECK(padding_mask.dim() == 2 && padding_mask.size(1) == past + tokens,
-                 "attention_mask must be [batch, ", past + tokens, "], got ", padding_mask.sizes());
-    visible = visible & padding_mask.to(at::kBool).unsqueeze(1);
+  if (mask.padding_mask.defined()) {
+    NIBBLE_CHECK(mask.padding_mask.dim() == 2 && mask.padding_mask.size(1) == past + tokens,
+                 "attention_mask must be [batch, ", past + tokens, "], got ",
+                 mask.padding_mask.sizes());
+    visible = visible & mask.padding_mask.to(at::kBool).unsqueeze(1);
   }
   return visible | (keys == queries);
 }
@@ -35,13 +36,13 @@ Tensor visible_keys(const at::Device& device, int64_t tokens, int64_t past,
 }  // namespace
 
 AttentionMask make_attention_mask(const Tensor& query_like, int64_t tokens, int64_t past,
-                                  const Tensor& padding_mask, const Tensor& segment_ids,
-                                  std::optional<int64_t> sliding_window) {
-  if (sliding_window && *sliding_window >= past + tokens) sliding_window.reset();
-  const bool plain = !padding_mask.defined() && !segment_ids.defined() && !sliding_window;
-  if (plain && (past == 0 || tokens == 1)) return {.causal = tokens > 1, .bias = {}};
-  const Tensor visible =
-      visible_keys(query_like.device(), tokens, past, padding_mask, segment_ids, sliding_window);
+                                  MaskOptions options) {
+  std::optional<int64_t>& window = options.sliding_window;
+  if (window && *window >= past + tokens) window.reset();
+  const bool plain = !options.padding_mask.defined() && !options.segment_ids.defined() && !window;
+  if (plain && tokens == 1) return {};
+  if (plain && past == 0 && !options.as_bias) return {.causal = true, .bias = {}};
+  const Tensor visible = visible_keys(query_like.device(), tokens, past, options);
   // Made once here: scaled_dot_product_attention would convert a bool mask in every layer.
   const Tensor bias = at::zeros(visible.sizes(), query_like.options().requires_grad(false));
   return {
@@ -64,36 +65,50 @@ void AttentionImpl::build(const ParameterSource& source) {
   const auto add = [&](const char* name, int64_t in_features, int64_t out_features, bool bias) {
     return register_module(name, make_linear(source.child(name), in_features, out_features, bias));
   };
-  q_proj = add("q_proj", hidden, query_width, config_.qkv_bias);
-  k_proj = add("k_proj", hidden, key_width, config_.qkv_bias);
-  v_proj = add("v_proj", hidden, key_width, config_.qkv_bias);
+  if (config_.fused_projections) {
+    qkv_proj = add("qkv_proj", hidden, query_width + 2 * key_width, config_.qkv_bias);
+  } else {
+    q_proj = add("q_proj", hidden, query_width, config_.qkv_bias);
+    k_proj = add("k_proj", hidden, key_width, config_.qkv_bias);
+    v_proj = add("v_proj", hidden, key_width, config_.qkv_bias);
+  }
   o_proj = add("o_proj", query_width, hidden, config_.attention_output_bias);
   if (!config_.query_key_norm) return;
   const auto add_norm = [&](const char* name) {
-    return register_module(name,
-                           RMSNorm(config_.head_dim, config_.rms_norm_eps, source.child(name)));
+    return register_module(name, make_norm(config_, config_.head_dim, source.child(name)));
   };
   q_norm = add_norm("q_norm");
   k_norm = add_norm("k_norm");
 }
 
-Tensor AttentionImpl::forward(const Tensor& input, const AttentionContext& context) {
-  const nn::SharedInput shared(input);
-  const auto project = [&](nn::Linear& linear, int64_t heads) {
-    return linear->forward_shared(shared).view(
-        {input.size(0), input.size(1), heads, config_.head_dim});
+AttentionImpl::Heads AttentionImpl::project(const Tensor& input) {
+  const auto split_heads = [&](const Tensor& projected) {
+    return projected.unflatten(-1, {-1, config_.head_dim});
   };
-  Tensor query = project(q_proj, config_.num_heads);
-  Tensor key = project(k_proj, config_.num_kv_heads);
-  Tensor value = project(v_proj, config_.num_kv_heads).transpose(1, 2);
-  if (config_.query_key_norm) {
-    query = q_norm->forward(query);
-    key = k_norm->forward(key);
+  if (config_.fused_projections) {
+    const auto parts =
+        split_heads(qkv_proj->forward(input))
+            .split_with_sizes({config_.num_heads, config_.num_kv_heads, config_.num_kv_heads}, 2);
+    return {parts[0], parts[1], parts[2]};
   }
-  query = apply_rotary(query, context.rotary).transpose(1, 2);
-  key = apply_rotary(key, context.rotary).transpose(1, 2);
+  const nn::SharedInput shared(input);
+  return {split_heads(q_proj->forward_shared(shared)), split_heads(k_proj->forward_shared(shared)),
+          split_heads(v_proj->forward_shared(shared))};
+}
+
+Tensor AttentionImpl::forward(const Tensor& input, const AttentionContext& context) {
+  Heads heads = project(input);
+  if (config_.query_key_norm) {
+    heads.query = q_norm->forward(heads.query);
+    heads.key = k_norm->forward(heads.key);
+  }
+  const Tensor query = apply_rotary(heads.query, context.rotary).transpose(1, 2);
+  Tensor key = apply_rotary(heads.key, context.rotary).transpose(1, 2);
+  Tensor value = heads.value.transpose(1, 2);
   if (context.cache) std::tie(key, value) = context.cache->append(layer_, key, value);
-  const Tensor output = attend(query, key, value, context.mask);
+  const Tensor output = config_.attention_soft_cap
+                            ? attend_soft_capped(query, key, value, context.mask)
+                            : attend(query, key, value, context.mask);
   return o_proj->forward(output.transpose(1, 2).flatten(2));
 }
 
@@ -107,12 +122,26 @@ Tensor AttentionImpl::attend(const Tensor& query, const Tensor& key, const Tenso
     const int64_t group = config_.num_heads / config_.num_kv_heads;
     const Tensor grouped =
         query.reshape({query.size(0), config_.num_kv_heads, group, config_.head_dim});
-    return at::scaled_dot_product_attention(grouped, key, value, bias, dropout)
+    return at::scaled_dot_product_attention(grouped, key, value, bias, dropout,
+                                            /*is_causal=*/false, config_.attention_scale)
         .reshape(query.sizes());
   }
   return at::scaled_dot_product_attention(query, key, value, bias, dropout, mask.causal,
-                                          /*scale=*/std::nullopt,
+                                          config_.attention_scale,
                                           /*enable_gqa=*/config_.num_heads != config_.num_kv_heads);
+}
+
+Tensor AttentionImpl::attend_soft_capped(const Tensor& query, const Tensor& key,
+                                         const Tensor& value, const AttentionMask& mask) const {
+  const double scale = config_.attention_scale.value_or(1.0 / std::sqrt(config_.head_dim));
+  // [B, kv heads, heads of a group, T, head_dim] against [B, kv heads, 1, S, head_dim].
+  const Tensor grouped = query.unflatten(1, {config_.num_kv_heads, -1});
+  const Tensor scores = at::matmul(grouped, key.unsqueeze(2).transpose(-2, -1)) * scale;
+  Tensor capped = soft_cap(scores, *config_.attention_soft_cap);
+  if (mask.bias.defined()) capped = capped + mask.bias.unsqueeze(2);
+  const Tensor weights = at::softmax(capped, -1, at::kFloat).to(value.scalar_type());
+  const Tensor kept = at::dropout(weights, config_.attention_dropout, is_training());
+  return at::matmul(kept, value.unsqueeze(2)).flatten(1, 2);
 }
 
 }  // namespace nibble::models

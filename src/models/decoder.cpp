@@ -4,6 +4,7 @@
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 
+#include <limits>
 #include <string>
 
 namespace nibble::models {
@@ -44,6 +45,13 @@ void check_inputs(const Tensor& token_ids, const ForwardOptions& options) {
                options.segment_ids.sizes());
 }
 
+/// Only models with several rotations wait for the device to tell the positions.
+void set_rotation(KVCache& cache, const ModelConfig& config, const Tensor& positions) {
+  constexpr int64_t kLongest = std::numeric_limits<int64_t>::max();
+  if (rotation_of(config, kLongest) == 0) return;
+  cache.set_rotation(rotation_of(config, positions.max().item<int64_t>() + 1));
+}
+
 }  // namespace
 
 DecoderLayerImpl::DecoderLayerImpl(const ModelConfig& config, int64_t layer,
@@ -56,23 +64,32 @@ void DecoderLayerImpl::reset() { build(meta_parameters()); }
 
 void DecoderLayerImpl::build(const ParameterSource& source) {
   const auto add_norm = [&](const char* name) {
-    return register_module(name,
-                           RMSNorm(config_.hidden_size, config_.rms_norm_eps, source.child(name)));
+    return register_module(name, make_norm(config_, config_.hidden_size, source.child(name)));
   };
   input_layernorm = add_norm("input_layernorm");
   self_attn = register_module("self_attn", Attention(config_, layer_, source.child("self_attn")));
   post_attention_layernorm = add_norm("post_attention_layernorm");
+  if (config_.output_norms) {
+    pre_feedforward_layernorm = add_norm("pre_feedforward_layernorm");
+    post_feedforward_layernorm = add_norm("post_feedforward_layernorm");
+  }
   mlp = register_module("mlp", GatedMLP(config_, source.child("mlp")));
 }
 
 Tensor DecoderLayerImpl::forward(const Tensor& input, const AttentionContext& context) {
-  const Tensor attended = input + self_attn->forward(input_layernorm->forward(input), context);
-  return attended + mlp->forward(post_attention_layernorm->forward(attended));
+  const Tensor attention = self_attn->forward(input_layernorm->forward(input), context);
+  if (!config_.output_norms) {
+    const Tensor attended = input + attention;
+    return attended + mlp->forward(post_attention_layernorm->forward(attended));
+  }
+  const Tensor attended = input + post_attention_layernorm->forward(attention);
+  const Tensor update = mlp->forward(pre_feedforward_layernorm->forward(attended));
+  return attended + post_feedforward_layernorm->forward(update);
 }
 
 DecoderImpl::DecoderImpl(const ModelConfig& config, const ParameterSource& source)
-    : config_(config),
-      inverse_frequencies_(rope_inverse_frequencies(config.rope, config.head_dim)) {
+    : config_(config) {
+  for (const AttentionKind& kind : config.attention_kinds) rotary_.emplace_back(kind.rope);
   build(source);
 }
 
@@ -88,26 +105,44 @@ void DecoderImpl::build(const ParameterSource& source) {
   for (int64_t layer = 0; layer < config_.num_layers; ++layer) {
     layers->push_back(DecoderLayer(config_, layer, layer_source.child(std::to_string(layer))));
   }
-  norm = register_module("norm",
-                         RMSNorm(config_.hidden_size, config_.rms_norm_eps, source.child("norm")));
+  norm = register_module("norm", make_norm(config_, config_.hidden_size, source.child("norm")));
+}
+
+Tensor DecoderImpl::embed(const Tensor& token_ids) {
+  const Tensor rows = embed_tokens->forward(token_ids);
+  if (config_.embedding_scale == 1.0) return rows;
+  return rows * at::scalar_tensor(config_.embedding_scale, at::TensorOptions(rows.scalar_type()));
+}
+
+std::vector<AttentionContext> DecoderImpl::make_contexts(const Tensor& hidden,
+                                                         const Tensor& positions,
+                                                         const ForwardOptions& options) const {
+  const int64_t past = options.cache ? options.cache->length() : 0;
+  std::vector<AttentionContext> contexts;
+  for (size_t kind = 0; kind < rotary_.size(); ++kind) {
+    const MaskOptions mask{.padding_mask = options.attention_mask,
+                           .segment_ids = options.segment_ids,
+                           .sliding_window = config_.attention_kinds[kind].sliding_window,
+                           .as_bias = config_.attention_soft_cap.has_value()};
+    contexts.push_back({.rotary = rotary_[kind].tables(positions, hidden.scalar_type()),
+                        .mask = make_attention_mask(hidden, hidden.size(1), past, mask),
+                        .cache = options.cache});
+  }
+  return contexts;
 }
 
 Tensor DecoderImpl::forward(const Tensor& token_ids, const ForwardOptions& options) {
   check_inputs(token_ids, options);
-  const int64_t tokens = token_ids.size(1);
-  const int64_t past = options.cache ? options.cache->length() : 0;
-  Tensor hidden = embed_tokens->forward(token_ids);
   const Tensor positions =
       options.position_ids.defined() ? options.position_ids : default_positions(token_ids, options);
-  const AttentionContext context{
-      .rotary = make_rotary_tables(inverse_frequencies_, positions, hidden.scalar_type()),
-      .mask = make_attention_mask(hidden, tokens, past, options.attention_mask, options.segment_ids,
-                                  config_.sliding_window),
-      .cache = options.cache};
-  for (const auto& layer : *layers) {
-    hidden = layer->as<DecoderLayerImpl>()->forward(hidden, context);
+  if (options.cache) set_rotation(*options.cache, config_, positions);
+  Tensor hidden = embed(token_ids);
+  const std::vector<AttentionContext> contexts = make_contexts(hidden, positions, options);
+  for (size_t layer = 0; layer < layers->size(); ++layer) {
+    hidden = layers[layer]->as<DecoderLayerImpl>()->forward(hidden,
+                                                            contexts[config_.layer_kinds[layer]]);
   }
-  if (options.cache) options.cache->advance(tokens);
+  if (options.cache) options.cache->advance(token_ids.size(1));
   return norm->forward(hidden);
 }
 
@@ -126,7 +161,10 @@ Tensor DecoderLMImpl::hidden_states(const Tensor& token_ids, const ForwardOption
   return model->forward(token_ids, options);
 }
 
-Tensor DecoderLMImpl::logits(const Tensor& states) { return lm_head->forward(states); }
+Tensor DecoderLMImpl::logits(const Tensor& states) {
+  const Tensor logits = lm_head->forward(states);
+  return config().logit_soft_cap ? soft_cap(logits, *config().logit_soft_cap) : logits;
+}
 
 KVCache DecoderLMImpl::make_cache(int64_t batch, int64_t capacity) const {
   const ModelConfig& c = config();

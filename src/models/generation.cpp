@@ -1,5 +1,6 @@
 #include <nibble/core/error.h>
 #include <nibble/models/generation.h>
+#include <nibble/models/rope.h>
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Functions.h>
@@ -39,6 +40,15 @@ void check_options(const GenerationOptions& options) {
                "top_p must be above 0 and at most 1, got ", options.top_p);
 }
 
+/// The tokens of `text` that the cache does not hold: one after the first call, unless all have to
+/// be rotated anew.
+Tensor next_input(const std::vector<int64_t>& text, KVCache& cache, const ModelConfig& config) {
+  const int64_t length = static_cast<int64_t>(text.size());
+  if (rotation_of(config, cache.length()) != rotation_of(config, length)) cache.truncate(0);
+  const auto fresh = at::ArrayRef<int64_t>(text).slice(static_cast<size_t>(cache.length()));
+  return at::tensor(fresh, at::kLong);
+}
+
 }  // namespace
 
 int64_t sample_token(const Tensor& logits, const GenerationOptions& options,
@@ -76,11 +86,13 @@ Generation generate(CausalLMImpl& model, std::span<const int64_t> prompt,
   KVCache cache = model.make_cache(1, length + limit - 1);
   const at::Device device = model.parameters().front().device();
   Generation result;
-  Tensor input = at::tensor(at::ArrayRef<int64_t>(prompt.data(), prompt.size()), at::kLong);
+  std::vector<int64_t> text(prompt.begin(), prompt.end());
   while (true) {
+    const Tensor input = next_input(text, cache, model.config());
     const Tensor hidden = model.hidden_states(input.to(device).unsqueeze(0), {.cache = &cache});
     const int64_t token = sample_token(model.logits(hidden[0][-1]), options, generator);
     result.tokens.push_back(token);
+    text.push_back(token);
     const bool wanted = !options.on_token || options.on_token(token);
     if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
       result.finish = FinishReason::kStopToken;
@@ -95,7 +107,6 @@ Generation generate(CausalLMImpl& model, std::span<const int64_t> prompt,
           limit < options.max_new_tokens ? FinishReason::kContextLimit : FinishReason::kTokenLimit;
       return result;
     }
-    input = at::tensor({token}, at::kLong);
   }
 }
 

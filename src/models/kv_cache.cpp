@@ -32,6 +32,15 @@ std::pair<at::Tensor, at::Tensor> KVCache::append(int64_t layer, const at::Tenso
   return {keys_[layer].narrow(2, 0, total), values_[layer].narrow(2, 0, total)};
 }
 
+void KVCache::set_rotation(int64_t rotation) {
+  NIBBLE_CHECK(
+      length_ == 0 || rotation == rotation_, "the text has outgrown the context up to which the ",
+      length_,
+      " cached keys were rotated (original_max_position_embeddings); truncate the KV cache "
+      "to 0 and give the model all tokens again");
+  rotation_ = rotation;
+}
+
 void KVCache::truncate(int64_t length) {
   NIBBLE_CHECK(length >= 0 && length <= length_, "the KV cache holds ", length_,
                " tokens and cannot be cut to ", length);

@@ -13,7 +13,11 @@ nn::Linear make_linear(const ParameterSource& source, int64_t in_features, int64
   return nn::Linear(weight, with_bias ? source("bias", {out_features}) : Tensor());
 }
 
-RMSNormImpl::RMSNormImpl(int64_t size, double eps, const ParameterSource& source) : eps_(eps) {
+Tensor soft_cap(const Tensor& x, double cap) { return at::tanh(x / cap) * cap; }
+
+RMSNormImpl::RMSNormImpl(int64_t size, double eps, double weight_offset,
+                         const ParameterSource& source)
+    : eps_(eps), weight_offset_(weight_offset) {
   weight = register_parameter("weight", source("weight", {size}));
 }
 
@@ -24,7 +28,15 @@ void RMSNormImpl::pretty_print(std::ostream& stream) const {
 }
 
 Tensor RMSNormImpl::forward(const Tensor& input) const {
-  return at::rms_norm(input, weight.sizes(), weight, eps_);
+  if (weight_offset_ == 0.0) return at::rms_norm(input, weight.sizes(), weight, eps_);
+  // The sum would lose bits in a 16-bit dtype.
+  const at::ScalarType wide = at::promote_types(input.scalar_type(), at::kFloat);
+  return at::rms_norm(input.to(wide), weight.sizes(), weight.to(wide) + weight_offset_, eps_)
+      .to(input.scalar_type());
+}
+
+RMSNorm make_norm(const ModelConfig& config, int64_t size, const ParameterSource& source) {
+  return RMSNorm(size, config.rms_norm_eps, config.norm_weight_offset, source);
 }
 
 GatedMLPImpl::GatedMLPImpl(const ModelConfig& config, const ParameterSource& source)
@@ -41,8 +53,12 @@ void GatedMLPImpl::build(const ParameterSource& source) {
     return register_module(
         name, make_linear(source.child(name), in_features, out_features, config_.mlp_bias));
   };
-  gate_proj = add("gate_proj", hidden, inner);
-  up_proj = add("up_proj", hidden, inner);
+  if (config_.fused_projections) {
+    gate_up_proj = add("gate_up_proj", hidden, 2 * inner);
+  } else {
+    gate_proj = add("gate_proj", hidden, inner);
+    up_proj = add("up_proj", hidden, inner);
+  }
   down_proj = add("down_proj", inner, hidden);
 }
 
@@ -65,6 +81,10 @@ Tensor activate(Activation activation, const Tensor& x) {
 }  // namespace
 
 Tensor GatedMLPImpl::forward(const Tensor& input) {
+  if (config_.fused_projections) {
+    const auto halves = gate_up_proj->forward(input).chunk(2, -1);
+    return down_proj->forward(activate(config_.activation, halves[0]) * halves[1]);
+  }
   const nn::SharedInput shared(input);
   const Tensor gate = activate(config_.activation, gate_proj->forward_shared(shared));
   return down_proj->forward(gate * up_proj->forward_shared(shared));

@@ -19,15 +19,20 @@ struct AttentionMask {
   at::Tensor bias;      ///< [B or 1, 1, T, S]: 0 where seen, -inf elsewhere; undefined: all seen
 };
 
-/// The mask of T queries that follow `past` cached tokens (S = past + T keys).
-///   padding_mask  [B, S] int64 or bool, nonzero for real tokens; or undefined
-///   segment_ids   [B, T] int64: tokens see their own segment only (packing, past == 0 only)
-/// A query always sees itself, so rows of padding stay finite.
-AttentionMask make_attention_mask(const at::Tensor& query_like, int64_t tokens, int64_t past,
-                                  const at::Tensor& padding_mask, const at::Tensor& segment_ids,
-                                  std::optional<int64_t> sliding_window);
+/// What a mask is made from beside the causal order.
+struct MaskOptions {
+  at::Tensor padding_mask = {};  ///< [B, S] int64 or bool, nonzero for real tokens; or undefined
+  at::Tensor segment_ids = {};   ///< [B, T] int64: tokens see their own segment only (packing)
+  std::optional<int64_t> sliding_window = {};
+  bool as_bias = false;  ///< the causal order too
+};
 
-/// What all layers share in one forward.
+/// The mask of T queries that follow `past` cached tokens (S = past + T keys; no segments then). A
+/// query always sees itself, so rows of padding stay finite.
+AttentionMask make_attention_mask(const at::Tensor& query_like, int64_t tokens, int64_t past,
+                                  MaskOptions options);
+
+/// What the layers of one attention kind share in one forward.
 struct AttentionContext {
   RotaryTables rotary;
   AttentionMask mask;
@@ -43,17 +48,28 @@ class AttentionImpl : public torch::nn::Cloneable<AttentionImpl> {
   /// `input` [B, T, hidden_size] gives the same shape.
   torch::Tensor forward(const torch::Tensor& input, const AttentionContext& context);
 
-  nn::Linear q_proj = nullptr;
+  nn::Linear q_proj = nullptr;  ///< these three, or with fused_projections qkv_proj
   nn::Linear k_proj = nullptr;
   nn::Linear v_proj = nullptr;
+  nn::Linear qkv_proj = nullptr;
   nn::Linear o_proj = nullptr;
   RMSNorm q_norm = nullptr;  ///< with query_key_norm only
   RMSNorm k_norm = nullptr;
 
  private:
+  struct Heads {
+    torch::Tensor query;  // [B, T, heads, head_dim]; key and value have kv heads
+    torch::Tensor key;
+    torch::Tensor value;
+  };
+
   void build(const ParameterSource& source);
+  Heads project(const torch::Tensor& input);
+  /// Query [B, heads, T, head_dim], key and value [B, kv heads, S, head_dim].
   torch::Tensor attend(const torch::Tensor& query, const torch::Tensor& key,
                        const torch::Tensor& value, const AttentionMask& mask) const;
+  torch::Tensor attend_soft_capped(const torch::Tensor& query, const torch::Tensor& key,
+                                   const torch::Tensor& value, const AttentionMask& mask) const;
 
   ModelConfig config_;
   int64_t layer_;

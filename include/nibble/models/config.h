@@ -1,65 +1,44 @@
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
+#include <nibble/models/config_reader.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace nibble::models {
-
-/// Typed, checked access to the keys of a config.json. A key that is null counts as absent. Every
-/// reader throws Error naming the file, the key, its value and what is allowed.
-class ConfigReader {
- public:
-  /// `config` must outlive the reader; `origin` names the file in messages.
-  ConfigReader(const nlohmann::json& config, std::string origin);
-
-  bool has(const char* key) const;
-  /// An integer from 1 to `max`.
-  int64_t size(const char* key, int64_t max) const;
-  int64_t size_or(const char* key, int64_t max, int64_t fallback) const;
-  /// A finite number above 0.
-  double positive_number_or(const char* key, double fallback) const;
-  bool boolean_or(const char* key, bool fallback) const;
-  std::string text_or(const char* key, const std::string& fallback) const;
-  /// One token id, a list of them, or absent (empty).
-  std::vector<int64_t> token_ids(const char* key) const;
-  /// A reader of the object under `key`; its messages name "key.inner".
-  ConfigReader object(const char* key) const;
-
-  /// Throws Error "<origin>: <key> is <value>; <allowed>".
-  [[noreturn]] void reject(const char* key, std::string_view allowed) const;
-
-  const std::string& origin() const { return origin_; }
-  const nlohmann::json& json() const { return *config_; }
-
- private:
-  const nlohmann::json* find(const char* key) const;
-
-  const nlohmann::json* config_;
-  std::string origin_;
-  std::string prefix_;
-};
 
 enum class Activation { kSilu, kGelu, kGeluTanh, kRelu };
 
 enum class RopeKind {
   kDefault,
-  kLinear,  ///< all frequencies divided by `factor`
-  kLlama3,  ///< low frequencies divided by `factor`, a smooth transition above them
+  kLinear,    ///< all frequencies divided by `factor`
+  kLlama3,    ///< low frequencies divided by `factor`, a smooth transition above them
+  kLongRope,  ///< each frequency divided by its own factor, another one for long texts
 };
 
 /// Rotary position embedding.
 struct RopeOptions {
   RopeKind kind = RopeKind::kDefault;
+  int64_t rotary_dim = 0;  ///< leading elements of a head that are rotated; even
   double theta = 10000.0;
-  double factor = 1.0;
+  double factor = 1.0;                           ///< kLinear and kLlama3
   double low_freq_factor = 1.0;                  ///< kLlama3 only
   double high_freq_factor = 4.0;                 ///< kLlama3 only
-  int64_t original_max_position_embeddings = 0;  ///< kLlama3 only
+  int64_t original_max_position_embeddings = 0;  ///< kLlama3 and kLongRope
+  std::vector<double> short_factors = {};        ///< kLongRope only: rotary_dim / 2
+  std::vector<double> long_factors =
+      {};                         ///< kLongRope only: for texts of more tokens than the original
+  double attention_factor = 1.0;  ///< kLongRope only: of the rotated part of queries and keys
+};
+
+/// What a layer's attention sees.
+struct AttentionKind {
+  RopeOptions rope;
+  std::optional<int64_t> sliding_window = {};  ///< a token sees itself and the window - 1 before it
 };
 
 /// What a pre-norm decoder (decoder.h) is made of. An architecture's file turns its config.json
@@ -71,27 +50,68 @@ struct ModelConfig {
   int64_t num_layers = 0;
   int64_t num_heads = 0;
   int64_t num_kv_heads = 0;  ///< divides num_heads
-  int64_t head_dim = 0;      ///< even
+  int64_t head_dim = 0;
   int64_t max_position_embeddings = 0;
   Activation activation = Activation::kSilu;
   double rms_norm_eps = 1e-6;
+  double norm_weight_offset = 0.0;  ///< norms multiply by offset + weight
   double attention_dropout = 0.0;
   double initializer_range = 0.02;
-  RopeOptions rope;
+  std::vector<AttentionKind> attention_kinds;  ///< at least one
+  std::vector<size_t> layer_kinds;             ///< one of attention_kinds for each layer
   bool qkv_bias = false;
   bool attention_output_bias = false;
   bool mlp_bias = false;
-  bool query_key_norm = false;            ///< RMSNorm over head_dim of each query and key
-  std::optional<int64_t> sliding_window;  ///< a token sees itself and the window - 1 before it
+  bool fused_projections = false;  ///< qkv_proj and gate_up_proj instead of q, k, v, gate, up
+  bool query_key_norm = false;     ///< RMSNorm over head_dim of each query and key
+  bool output_norms = false;       ///< attention and feed-forward block are normed before they are
+                                   ///< added, each with a norm of its own for the input
+  std::optional<double> attention_scale;     ///< of the scores; empty: 1 / sqrt(head_dim)
+  std::optional<double> attention_soft_cap;  ///< scores become cap * tanh(score / cap)
+  std::optional<double> logit_soft_cap;      ///< the same for the logits
+  double embedding_scale = 1.0;              ///< rounded to the embedding's dtype before use
   bool tie_word_embeddings = false;
   std::vector<int64_t> eos_token_ids;
   /// The embedding's row for padding gets no gradient from look-ups, as in transformers.
   std::optional<int64_t> pad_token_id;
 };
 
+/// What an architecture's configuration class in transformers says where config.json is silent; as
+/// it stands, LlamaConfig.
+struct ConfigDefaults {
+  int64_t max_position_embeddings = 2048;
+  double rms_norm_eps = 1e-6;
+  double rope_theta = 10000.0;
+  /// Of LongRoPE and Llama 3's scaling; empty: max_position_embeddings.
+  std::optional<int64_t> original_max_position_embeddings = {};
+  std::optional<int64_t> head_dim = {};  ///< empty: hidden_size / num_attention_heads
+  const char* activation_key = "hidden_act";
+  const char* activation = "silu";
+  bool tie_word_embeddings = false;
+  std::optional<int64_t> pad_token_id = {};
+};
+
 /// The keys that all Llama-like configurations share, as transformers 4 and 5 write them
-/// (`rope_theta` and `rope_scaling`, or `rope_parameters`); absent ones have the defaults of
-/// transformers' LlamaConfig. Throws Error.
-ModelConfig parse_decoder_config(const ConfigReader& reader);
+/// (`rope_theta` and `rope_scaling`, or `rope_parameters`). All layers are of one attention kind,
+/// without a window. Throws Error.
+ModelConfig parse_decoder_config(const ConfigReader& reader, const ConfigDefaults& defaults = {});
+
+/// The rotation that config.json describes; what it leaves out is as in `fallback`. Of `model`,
+/// head_dim and max_position_embeddings are known.
+RopeOptions parse_rope(const ConfigReader& reader, const ModelConfig& model, RopeOptions fallback);
+
+/// The same from one `rope_scaling` or `rope_parameters` object of `config`.
+RopeOptions parse_rope_scaling(const ConfigReader& scaling, const ConfigReader& config,
+                               const ModelConfig& model, RopeOptions fallback);
+
+/// `sliding_window`; where config.json does not say, `fallback`. Null turns it off.
+std::optional<int64_t> parse_sliding_window(const ConfigReader& reader,
+                                            std::optional<int64_t> fallback);
+
+/// Makes layers of kind `sliding` of those that `layer_types` calls "sliding_attention"; where
+/// config.json has no such list, of those that `is_sliding` holds for. The others stay as they are.
+void set_sliding_layers(ModelConfig& config, const ConfigReader& reader,
+                        const AttentionKind& sliding,
+                        const std::function<bool(int64_t layer)>& is_sliding);
 
 }  // namespace nibble::models

@@ -9,10 +9,11 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 namespace nibble::models {
 
-/// x + attention(norm(x)), then x + mlp(norm(x)).
+/// x + attention(norm(x)), then x + mlp(norm(x)); with output_norms what is added is normed too.
 class DecoderLayerImpl : public torch::nn::Cloneable<DecoderLayerImpl> {
  public:
   DecoderLayerImpl(const ModelConfig& config, int64_t layer, const ParameterSource& source);
@@ -23,7 +24,10 @@ class DecoderLayerImpl : public torch::nn::Cloneable<DecoderLayerImpl> {
 
   RMSNorm input_layernorm = nullptr;
   Attention self_attn = nullptr;
+  /// Of the feed-forward block's input; with output_norms of the attention's output.
   RMSNorm post_attention_layernorm = nullptr;
+  RMSNorm pre_feedforward_layernorm = nullptr;  ///< with output_norms only
+  RMSNorm post_feedforward_layernorm = nullptr;
   GatedMLP mlp = nullptr;
 
  private:
@@ -49,9 +53,14 @@ class DecoderImpl : public torch::nn::Cloneable<DecoderImpl> {
 
  private:
   void build(const ParameterSource& source);
+  torch::Tensor embed(const torch::Tensor& token_ids);
+  /// One for each attention kind.
+  std::vector<AttentionContext> make_contexts(const torch::Tensor& hidden,
+                                              const torch::Tensor& positions,
+                                              const ForwardOptions& options) const;
 
   ModelConfig config_;
-  at::Tensor inverse_frequencies_;  // no buffer: it stays float32 whatever dtype the model gets
+  std::vector<RotaryEmbedding> rotary_;  // one for each attention kind
 };
 TORCH_MODULE(Decoder);
 

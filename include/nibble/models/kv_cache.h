@@ -30,6 +30,9 @@ class KVCache {
   /// capacity is exceeded or gradients are recorded.
   std::pair<at::Tensor, at::Tensor> append(int64_t layer, const at::Tensor& key,
                                            const at::Tensor& value);
+  /// Says which rotation (rope.h, rotation_of) the keys of the next tokens have. Throws Error when
+  /// the cached ones have another.
+  void set_rotation(int64_t rotation);
   /// Counts the tokens that every layer has appended. The model calls it once a forward.
   void advance(int64_t tokens) { length_ += tokens; }
   /// Forgets all but the first `length` tokens.
@@ -38,6 +41,7 @@ class KVCache {
  private:
   Shape shape_;
   int64_t length_ = 0;
+  int64_t rotation_ = 0;
   std::vector<at::Tensor> keys_;  ///< a layer each: [batch, kv_heads, capacity, head_dim]
   std::vector<at::Tensor> values_;
 };

@@ -4,11 +4,16 @@
 namespace nibble::models {
 namespace {
 
+constexpr int64_t kMaxLayer = 4096;
+
 ModelConfig parse_qwen_config(const ConfigReader& reader) {
-  if (reader.boolean_or("use_sliding_window", false)) {
-    reader.reject("use_sliding_window", "windows in a part of the layers are not supported");
-  }
-  return parse_decoder_config(reader);
+  ModelConfig config = parse_decoder_config(reader);
+  if (!reader.boolean_or("use_sliding_window", false)) return config;
+  AttentionKind sliding = config.attention_kinds.front();
+  sliding.sliding_window = parse_sliding_window(reader, 4096);
+  const int64_t first = reader.size_or("max_window_layers", kMaxLayer, 28);
+  set_sliding_layers(config, reader, sliding, [first](int64_t layer) { return layer >= first; });
+  return config;
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <cmath>
+
 namespace nibble::models {
 namespace {
 
@@ -42,8 +44,11 @@ TEST(Config, DefaultsAreThoseOfLlamaConfig) {
   EXPECT_EQ(config.head_dim, 4);
   EXPECT_EQ(config.max_position_embeddings, 2048);
   EXPECT_EQ(config.rms_norm_eps, 1e-6);
-  EXPECT_EQ(config.rope.theta, 10000.0);
-  EXPECT_EQ(config.rope.kind, RopeKind::kDefault);
+  ASSERT_EQ(config.attention_kinds.size(), 1u);
+  EXPECT_THAT(config.layer_kinds, ElementsAre(0));
+  EXPECT_EQ(config.attention_kinds[0].rope.theta, 10000.0);
+  EXPECT_EQ(config.attention_kinds[0].rope.kind, RopeKind::kDefault);
+  EXPECT_EQ(config.attention_kinds[0].rope.rotary_dim, 4);
   EXPECT_EQ(config.activation, Activation::kSilu);
   EXPECT_FALSE(config.tie_word_embeddings);
   EXPECT_TRUE(config.eos_token_ids.empty());
@@ -70,11 +75,63 @@ TEST(Config, ReadsBothSpellingsOfRope) {
   version5["rope_parameters"] = scaling;
   version5["rope_parameters"]["rope_theta"] = 500000.0;
   for (const json& config : {version4, version5}) {
-    const RopeOptions rope = parse(config).rope;
+    const RopeOptions rope = parse(config).attention_kinds[0].rope;
     EXPECT_EQ(rope.kind, RopeKind::kLlama3);
     EXPECT_EQ(rope.theta, 500000.0);
     EXPECT_EQ(rope.factor, 32.0);
     EXPECT_EQ(rope.original_max_position_embeddings, 8192);
+  }
+}
+
+json long_rope() {
+  return {{"type", "longrope"}, {"short_factor", {1.0, 1.5}}, {"long_factor", {2.0, 3.0}}};
+}
+
+TEST(Config, LongRopeTakesItsAttentionFactorFromTheGrowthOfTheContext) {
+  json config = minimal();
+  config["max_position_embeddings"] = 4096;
+  config["original_max_position_embeddings"] = 64;
+  config["rope_scaling"] = long_rope();
+  const RopeOptions rope = parse(config).attention_kinds[0].rope;
+  EXPECT_EQ(rope.kind, RopeKind::kLongRope);
+  EXPECT_EQ(rope.original_max_position_embeddings, 64);
+  EXPECT_THAT(rope.short_factors, ElementsAre(1.0, 1.5));
+  EXPECT_THAT(rope.long_factors, ElementsAre(2.0, 3.0));
+  EXPECT_DOUBLE_EQ(rope.attention_factor, std::sqrt(2.0));  // sqrt(1 + log 64 / log 64)
+  config["rope_scaling"]["attention_factor"] = 1.25;
+  EXPECT_EQ(parse(config).attention_kinds[0].rope.attention_factor, 1.25);
+  config["rope_scaling"].erase("attention_factor");
+  config["rope_scaling"]["factor"] = 0.5;
+  EXPECT_EQ(parse(config).attention_kinds[0].rope.attention_factor, 1.0);
+}
+
+TEST(Config, APartOfAHeadMayBeRotated) {
+  json config = minimal();
+  config["partial_rotary_factor"] = 0.5;
+  EXPECT_EQ(parse(config).attention_kinds[0].rope.rotary_dim, 2);
+  config["rope_parameters"] = {{"partial_rotary_factor", 1.0}};  // the nearer one counts
+  EXPECT_EQ(parse(config).attention_kinds[0].rope.rotary_dim, 4);
+  EXPECT_THAT(message("partial_rotary_factor", 0.3), HasSubstr("an even number of the head_dim 4"));
+  EXPECT_THAT(message("partial_rotary_factor", 1.5), HasSubstr("partial_rotary_factor is 1.5"));
+}
+
+TEST(Config, LayerTypesSayWhichLayersHaveTheWindow) {
+  json config = minimal();
+  config["num_hidden_layers"] = 3;
+  const AttentionKind sliding{.rope = {}, .sliding_window = 7};
+  const auto kinds = [&] {
+    ModelConfig parsed = parse(config);
+    set_sliding_layers(parsed, ConfigReader(config, "config.json"), sliding,
+                       [](int64_t layer) { return layer == 2; });
+    return parsed.layer_kinds;
+  };
+  EXPECT_THAT(kinds(), ElementsAre(0, 0, 1));
+  config["layer_types"] = {"sliding_attention", "full_attention", "full_attention"};
+  EXPECT_THAT(kinds(), ElementsAre(1, 0, 0));
+  for (const json& wrong : {json{"full_attention"}, json{1, 2, 3}, json("full_attention"),
+                            json{"full_attention", "chunked_attention", "full_attention"}}) {
+    config["layer_types"] = wrong;
+    EXPECT_THROW(kinds(), Error) << wrong;
   }
 }
 
@@ -103,10 +160,17 @@ TEST(Config, AnErrorNamesFileKeyValueAndWhatIsAllowed) {
   EXPECT_THAT(message("attention_dropout", 1.0), HasSubstr("from 0 to below 1"));
   EXPECT_THAT(message("eos_token_id", "</s>"), HasSubstr("token id"));
   EXPECT_THAT(message("rope_scaling", 3), HasSubstr("must be an object"));
-  EXPECT_THAT(
-      message("rope_scaling", {{"type", "yarn"}, {"factor", 2.0}}),
-      AllOf(HasSubstr("rope_scaling.type is \"yarn\""), HasSubstr("default linear llama3")));
+  EXPECT_THAT(message("rope_scaling", {{"type", "yarn"}, {"factor", 2.0}}),
+              AllOf(HasSubstr("rope_scaling.type is \"yarn\""),
+                    HasSubstr("default linear llama3 longrope")));
   EXPECT_THAT(message("rope_scaling", {{"type", "linear"}}), HasSubstr("rope_scaling.factor"));
+  json factors = long_rope();
+  factors["long_factor"] = {1.0, 0.0};
+  EXPECT_THAT(message("rope_scaling", factors),
+              HasSubstr("rope_scaling.long_factor is [1.0,0.0]; it must be a list of 2 numbers"));
+  factors["short_factor"] = {1.0};
+  EXPECT_THAT(message("rope_scaling", factors), HasSubstr("rope_scaling.short_factor is [1.0]"));
+  EXPECT_THAT(message("pad_token_id", 32), HasSubstr("a token id below vocab_size"));
   EXPECT_THAT(message("rope_scaling",
                       {{"rope_type", "llama3"}, {"factor", 2.0}, {"high_freq_factor", 1.0}}),
               HasSubstr("greater than low_freq_factor"));

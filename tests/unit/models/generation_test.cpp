@@ -38,6 +38,35 @@ TEST(Generation, GreedyEqualsFullForwards) {
   EXPECT_TRUE(model->is_training());
 }
 
+/// A Phi-3 whose rotation changes after 8 tokens.
+nlohmann::json long_rope_config() {
+  nlohmann::json config = with(tiny_config(), "architectures", {"Phi3ForCausalLM"});
+  config["pad_token_id"] = nullptr;
+  config["original_max_position_embeddings"] = 8;
+  config["rope_scaling"] = {
+      {"type", "longrope"}, {"short_factor", {1.0, 1.2}}, {"long_factor", {1.5, 4.0}}};
+  return config;
+}
+
+TEST(Generation, RotatesAllTokensAnewWhereLongRopeOutgrowsItsContext) {
+  const auto model = tiny_model(long_rope_config());
+  const Generation result =
+      generate(*model, kPrompt, {.max_new_tokens = 12, .stop_ids = std::vector<int64_t>{}});
+  EXPECT_EQ(result.tokens, greedy_without_cache(*model, kPrompt, 12));
+}
+
+TEST(Generation, ACacheOfTheShortRotationTakesNoLongText) {
+  const torch::NoGradGuard no_grad;
+  const auto model = tiny_model(long_rope_config());
+  KVCache cache = model->make_cache(1, 12);
+  model->forward(testing::tiny_tokens(1, 8), {.cache = &cache});
+  EXPECT_THROW(model->forward(testing::tiny_tokens(1, 1), {.cache = &cache}), Error);
+  cache.truncate(0);
+  model->forward(testing::tiny_tokens(1, 9), {.cache = &cache});
+  model->forward(testing::tiny_tokens(1, 1), {.cache = &cache});
+  EXPECT_EQ(cache.length(), 10);
+}
+
 TEST(Generation, StopsAtAStopTokenAndKeepsIt) {
   const auto model = tiny_model();
   const std::vector<int64_t> all = greedy_without_cache(*model, kPrompt, 8);

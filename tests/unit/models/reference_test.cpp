@@ -55,10 +55,26 @@ TEST_P(TinyReference, InBFloat16) {
   EXPECT_LE((logits.to(torch::kFloat) - expected("logits")).abs().mean().item<double>(), 0.05);
 }
 
+TEST_P(TinyReference, ThroughTheCache) {
+  const torch::NoGradGuard no_grad;
+  const auto model = load_model_from_checkpoint(folder_);
+  const Tensor tokens = expected("input_ids");
+  // The last two pieces continue a cache, with and without a causal order among their tokens; the
+  // first is long enough for all that follows to have the same rotation.
+  KVCache cache = model->make_cache(2, 20);
+  std::vector<Tensor> pieces;
+  for (const auto& [start, end] : {std::pair{0, 17}, {17, 19}, {19, 20}}) {
+    pieces.push_back(model->forward(tokens.slice(1, start, end), {.cache = &cache}));
+  }
+  EXPECT_LE((torch::cat(pieces, 1) - expected("logits")).abs().max().item<double>(),
+            kLogitTolerance);
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, TinyReference,
                          ::testing::Values("llama_tied", "llama3_rope_head_dim",
                                            "llama_bias_linear_rope", "mistral_window", "qwen2",
-                                           "qwen3"),
+                                           "qwen2_layer_windows", "qwen3", "phi3_long", "phi4_mini",
+                                           "gemma2", "gemma3"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace

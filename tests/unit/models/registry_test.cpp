@@ -24,8 +24,10 @@ std::string message(const nlohmann::json& config) {
 }
 
 TEST(Registry, KnowsTheArchitecturesOfTheLibrary) {
-  EXPECT_THAT(supported_architectures(), IsSupersetOf({"LlamaForCausalLM", "MistralForCausalLM",
-                                                       "Qwen2ForCausalLM", "Qwen3ForCausalLM"}));
+  EXPECT_THAT(supported_architectures(),
+              IsSupersetOf({"Gemma2ForCausalLM", "Gemma3ForCausalLM", "LlamaForCausalLM",
+                            "MistralForCausalLM", "Phi3ForCausalLM", "Qwen2ForCausalLM",
+                            "Qwen3ForCausalLM"}));
 }
 
 TEST(Registry, AnUnknownArchitectureSaysWhatIsSupportedAndHowToAddOne) {
