@@ -11,12 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "stored_names.h"
+
 namespace nibble {
 namespace models {
 namespace {
-
-constexpr const char* kEmbedding = "model.embed_tokens.weight";
-constexpr const char* kHead = "lm_head.weight";
 
 /// Buffers that old checkpoints store although the configuration determines them.
 bool is_derived(const std::string& name) { return name.ends_with(".rotary_emb.inv_freq"); }
@@ -42,26 +41,33 @@ std::set<std::string> expected_names(const io::Checkpoint& checkpoint, const std
 }
 
 /// A tied lm_head may be stored too, but only with the embedding's values.
-void check_stored_head(const io::Checkpoint& checkpoint) {
-  const at::Tensor head = tensor_io::to_tensor(checkpoint.read(kHead));
-  const at::Tensor embedding = tensor_io::to_tensor(checkpoint.read(kEmbedding));
+void check_stored_head(const io::Checkpoint& checkpoint, const std::string& head_name,
+                       const std::string& embedding_name) {
+  const at::Tensor head = tensor_io::to_tensor(checkpoint.read(head_name));
+  const at::Tensor embedding = tensor_io::to_tensor(checkpoint.read(embedding_name));
   NIBBLE_CHECK(head.scalar_type() == embedding.scalar_type() && at::equal(head, embedding),
                checkpoint.path().string(),
-               ": the configuration ties lm_head to the embedding "
-               "(tie_word_embeddings), but ",
-               kHead, " is stored with other values than ", kEmbedding);
+               ": the configuration ties lm_head to the embedding (tie_word_embeddings), but ",
+               head_name, " is stored with other values than ", embedding_name);
 }
 
-void check_names(const io::Checkpoint& checkpoint, const std::string& origin) {
-  const std::set<std::string> expected = expected_names(checkpoint, origin);
+void check_names(const io::Checkpoint& checkpoint, const StoredNames& stored_name,
+                 const std::string& origin) {
+  std::set<std::string> expected;
   std::vector<std::string> missing;
-  std::vector<std::string> surplus;
-  std::copy_if(expected.begin(), expected.end(), std::back_inserter(missing),
-               [&](const std::string& name) { return !checkpoint.contains(name); });
+  for (const std::string& name : expected_names(checkpoint, origin)) {
+    const std::string stored = stored_name(name);
+    if (!checkpoint.contains(stored)) missing.push_back(stored);
+    // An untied head is a parameter of its own: it cannot stand for the embedding as well.
+    if (!expected.insert(stored).second) missing.push_back(name);
+  }
+  const std::string embedding = stored_name(std::string(kEmbeddingName));
+  const std::string head = stored_name(std::string(kHeadName));
   bool stores_tied_head = false;
+  std::vector<std::string> surplus;
   for (const std::string& name : checkpoint.tensor_names()) {
     if (expected.count(name) != 0 || is_derived(name)) continue;
-    if (name == kHead && expected.count(kEmbedding) != 0) {
+    if (name == head && expected.count(embedding) != 0) {
       stores_tied_head = true;
     } else {
       surplus.push_back(name);
@@ -72,7 +78,7 @@ void check_names(const io::Checkpoint& checkpoint, const std::string& origin) {
   if (!surplus.empty()) problem += "\ntensors that the model does not have:" + list(surplus);
   NIBBLE_CHECK(problem.empty(), checkpoint.path().string(),
                ": the tensors are not those of the configuration", problem);
-  if (stores_tied_head) check_stored_head(checkpoint);
+  if (stores_tied_head) check_stored_head(checkpoint, head, embedding);
 }
 
 at::Tensor read_parameter(const io::Checkpoint& checkpoint, const std::string& name,
@@ -96,7 +102,7 @@ std::string origin_of(const io::Checkpoint& checkpoint) {
 
 std::shared_ptr<CausalLMImpl> load_structure(const io::Checkpoint& checkpoint) {
   const std::string origin = origin_of(checkpoint);
-  check_names(checkpoint, origin);
+  check_names(checkpoint, StoredNames(checkpoint), origin);
   return make_model(checkpoint.config(), origin, meta_parameters());
 }
 
@@ -106,10 +112,11 @@ std::shared_ptr<CausalLMImpl> load_model(const io::Checkpoint& checkpoint,
       options.dtype == at::kFloat || options.dtype == at::kBFloat16 || options.dtype == at::kHalf,
       "a model is loaded as float32, bfloat16 or float16, not as ", options.dtype);
   const std::string origin = origin_of(checkpoint);
-  check_names(checkpoint, origin);
+  const StoredNames stored_name(checkpoint);
+  check_names(checkpoint, stored_name, origin);
   return make_model(checkpoint.config(), origin,
                     ParameterSource([&](const std::string& name, at::IntArrayRef shape) {
-                      return read_parameter(checkpoint, name, shape, options);
+                      return read_parameter(checkpoint, stored_name(name), shape, options);
                     }));
 }
 

@@ -62,7 +62,8 @@ std::vector<Key> model_keys(ModelRecipe& model) {
   return {
       {"model.pretrained_model_name_or_path",
        &model.pretrained_model_name_or_path,
-       "A Hugging Face directory or a GGUF file. Required.",
+       "A Hugging Face directory, a GGUF file, or the hub's name (owner/name, owner/name@revision) "
+       "of a model in the local Hugging Face cache. Required.",
        {},
        {"model.model_name"}},
       {"model.torch_dtype",

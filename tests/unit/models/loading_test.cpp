@@ -23,6 +23,7 @@ using nibble::testing::TempDir;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::ThrowsMessage;
 using testing::tiny_config;
 using testing::tiny_model;
 using testing::with;
@@ -116,6 +117,63 @@ TEST(Loading, ATiedHeadMayBeStoredTwiceWithTheSameValues) {
                 tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"] + 1;
               }),
               AllOf(HasSubstr("tie_word_embeddings"), HasSubstr("lm_head.weight")));
+}
+
+TEST(Loading, ATiedEmbeddingMayBeStoredAsTheHeadOnly) {
+  const auto rename = [](Tensors& tensors) {
+    auto node = tensors.extract("model.embed_tokens.weight");
+    node.key() = "lm_head.weight";
+    tensors.insert(std::move(node));
+  };
+  EXPECT_EQ(load_error(rename), "loaded");
+  const TempDir folder;
+  const auto untied = tiny_model(with(tiny_config(), "tie_word_embeddings", false));
+  Tensors tensors = tensors_of(*untied);
+  tensors.erase("model.embed_tokens.weight");
+  write(folder.path(), untied->config_json(), tensors);
+  EXPECT_THAT([&] { load_model_from_checkpoint(folder.path()); },
+              ThrowsMessage<Error>(HasSubstr("missing tensors:\n  model.embed_tokens.weight")));
+}
+
+TEST(Loading, TheDecoderMayHaveAnotherPrefix) {
+  const auto model = tiny_model(with(tiny_config(), "tie_word_embeddings", false));
+  struct Prefix {
+    std::string decoder, head;
+  };
+  for (const auto& [decoder, head] :
+       {Prefix{"", ""}, Prefix{"language_model.model.", "language_model."},
+        Prefix{"model.language_model.", ""}, Prefix{"_orig_mod.model.", "_orig_mod."}}) {
+    Tensors renamed;
+    for (const auto& [name, tensor] : tensors_of(*model)) {
+      renamed[name.starts_with("model.") ? decoder + name.substr(6) : head + name] = tensor;
+    }
+    const TempDir folder;
+    write(folder.path(), model->config_json(), renamed);
+    expect_equal_parameters(*load_model_from_checkpoint(folder.path()), *model);
+    renamed.erase(decoder + "norm.weight");
+    write(folder.path(), model->config_json(), renamed);
+    EXPECT_THAT([&] { load_model_from_checkpoint(folder.path()); },
+                ThrowsMessage<Error>(HasSubstr("missing tensors:\n  " + decoder + "norm.weight")));
+  }
+}
+
+TEST(Loading, TwoModelsInOneCheckpointAreAnError) {
+  EXPECT_THAT(load_error([](Tensors& tensors) {
+                tensors["draft.layers.0.input_layernorm.weight"] = torch::ones({24});
+              }),
+              HasSubstr("holds several models"));
+}
+
+TEST(Loading, FindsAModelOfTheHuggingFaceCacheByItsName) {
+  const TempDir cache;
+  const std::string commit(40, 'a');
+  const auto repository = cache / "models--org--tiny";
+  save_checkpoint(*tiny_model(), repository / "snapshots" / commit);
+  std::filesystem::create_directories(repository / "refs");
+  std::ofstream(repository / "refs/main") << commit;
+  ::setenv("HF_HUB_CACHE", cache.path().c_str(), 1);
+  expect_equal_parameters(*load_model_from_checkpoint("org/tiny"), *tiny_model());
+  ::unsetenv("HF_HUB_CACHE");
 }
 
 TEST(Loading, IgnoresTheFrequenciesOfOldCheckpoints) {
