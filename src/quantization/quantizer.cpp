@@ -119,10 +119,6 @@ class PreparePlanner {
     check_rules_used(plans);
     check_divisible(plans);
     for (const Plan& plan : plans) check_replaceable(plan);
-    if (std::none_of(plans.begin(), plans.end(), [](const Plan& p) { return p.swap; })) {
-      refuse(About::kModel, "prepare() found no Linear to quantize among ", plans.size(),
-             " in the model");
-    }
     return plans;
   }
 
@@ -247,9 +243,22 @@ QuantizationReport QATQuantizer::prepare(Module& model) const {
     return {{{"", root->options.in_features(), root->options.out_features(), true,
               nn::to_string(*root->spec())}}};
   }
+  std::vector<Plan> plans = PreparePlanner(model, spec_, options_).plan();
+  if (std::none_of(plans.begin(), plans.end(), [](const Plan& plan) { return plan.swap; })) {
+    refuse(About::kModel, "prepare() found no Linear to quantize among ", plans.size(),
+           " in the model");
+  }
   QuantizationReport report;
-  for (Plan& plan : PreparePlanner(model, spec_, options_).plan()) {
+  for (Plan& plan : plans) {
     if (plan.swap) apply(plan, spec_);
+    report.layers.push_back(report_of(plan));
+  }
+  return report;
+}
+
+QuantizationReport QATQuantizer::plan(Module& model) const {
+  QuantizationReport report;
+  for (const Plan& plan : PreparePlanner(model, spec_, options_).plan()) {
     report.layers.push_back(report_of(plan));
   }
   return report;

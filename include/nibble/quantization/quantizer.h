@@ -68,6 +68,10 @@ class QATQuantizer {
 
   /// Full precision -> fake-quantized. Throws PrepareError.
   QuantizationReport prepare(torch::nn::Module& model) const;
+  /// The report that prepare() would give, for a model with children. Nothing is changed and no
+  /// weight is read: shapes without memory (the meta device) will do. That nothing can be quantized
+  /// is no error here. Throws PrepareError.
+  QuantizationReport plan(torch::nn::Module& model) const;
   /// Fake-quantized -> int4 codes and scales, the very ones that the fake-quantized forward used.
   /// An embedding that TiedWeight::kBoth prepared gets the values of fq(W) as its own weight, in
   /// the dtype it has. Linears that prepare() skipped stay as they are. Throws Error when nothing

@@ -106,6 +106,21 @@ TEST(Quantizer, TypedMembersOfOurLinearSwitchInPlace) {
   EXPECT_TRUE(torch::equal(net->forward(make_input()), prepared));
 }
 
+TEST(Quantizer, APlanIsTheReportOfPrepareAndChangesNothing) {
+  SwapOptions allow;
+  allow.allow_unquantized_layers = true;
+  const Int8DynActInt4WeightQATQuantizer quantizer(64, at::kBFloat16, allow);
+  Net net = make_net();
+  const QuantizationReport plan = quantizer.plan(*net);
+  EXPECT_EQ(net->down->state(), nn::LinearState::kFullPrecision);
+  EXPECT_EQ(plan.to_string(), quantizer.prepare(net).to_string());
+  EXPECT_EQ(plan.swapped(), 1);
+  Net shapes = make_net();
+  shapes->to(torch::kMeta);
+  EXPECT_EQ(quantizer.plan(*shapes).to_string(), plan.to_string());
+  EXPECT_EQ(Int8DynActInt4WeightQATQuantizer(128, at::kBFloat16, allow).plan(*net).swapped(), 0);
+}
+
 TEST(Quantizer, PlainChildrenOfContainersAreReplaced) {
   torch::manual_seed(12);
   torch::nn::Sequential model(torch::nn::Linear(32, 64), torch::nn::ReLU(),
