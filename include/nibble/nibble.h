@@ -6,6 +6,7 @@
 #include <nibble/core/log.h>
 #include <nibble/data/row_encoder.h>
 #include <nibble/data/sft_dataset.h>
+#include <nibble/eval/inspection.h>
 #include <nibble/eval/model_loading.h>
 #include <nibble/eval/multiple_choice.h>
 #include <nibble/eval/perplexity.h>

@@ -4,18 +4,7 @@ import json
 import struct
 import unittest
 
-from program_test_case import ProgramTestCase
-
-
-def read_safetensors(path):
-    """Name -> (dtype, shape, bytes)."""
-    content = path.read_bytes()
-    (size,) = struct.unpack_from("<Q", content)
-    header = json.loads(content[8:8 + size])
-    header.pop("__metadata__", None)
-    return {name: (entry["dtype"], entry["shape"],
-                   content[8 + size:][slice(*entry["data_offsets"])])
-            for name, entry in header.items()}
+from program_test_case import ProgramTestCase, read_safetensors
 
 
 class InferenceTest(ProgramTestCase):

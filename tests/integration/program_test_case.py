@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -24,6 +25,17 @@ qat:
     _target_: Int8DynActInt4WeightQATQuantizer
     groupsize: 32
 """
+
+
+def read_safetensors(path):
+    """Name -> (dtype, shape, bytes)."""
+    content = path.read_bytes()
+    (size,) = struct.unpack_from("<Q", content)
+    header = json.loads(content[8:8 + size])
+    header.pop("__metadata__", None)
+    return {name: (entry["dtype"], entry["shape"],
+                   content[8 + size:][slice(*entry["data_offsets"])])
+            for name, entry in header.items()}
 
 
 class ProgramTestCase(unittest.TestCase):
