@@ -115,8 +115,9 @@ TEST(Quantizer, APlanIsTheReportOfPrepareAndChangesNothing) {
   EXPECT_EQ(net->down->state(), nn::LinearState::kFullPrecision);
   EXPECT_EQ(plan.to_string(), quantizer.prepare(net).to_string());
   EXPECT_EQ(plan.swapped(), 1);
-  Net shapes = make_net();
-  shapes->to(torch::kMeta);
+  const auto meta = at::TensorOptions(at::kMeta);
+  torch::nn::Sequential shapes({{"up", nn::Linear(at::empty({64, 32}, meta), Tensor())},
+                                {"down", nn::Linear(at::empty({32, 64}, meta), Tensor())}});
   EXPECT_EQ(quantizer.plan(*shapes).to_string(), plan.to_string());
   EXPECT_EQ(Int8DynActInt4WeightQATQuantizer(128, at::kBFloat16, allow).plan(*net).swapped(), 0);
 }
