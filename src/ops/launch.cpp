@@ -4,6 +4,10 @@
 
 #include <ATen/Parallel.h>
 
+#if !defined(INTRA_OP_PARALLEL)
+#error "compiled without LibTorch's threads (-fopenmp): every kernel would run on one core"
+#endif
+
 namespace nibble::ops {
 namespace {
 
