@@ -3,6 +3,7 @@
 #include <nibble/numerics/pack_int4.h>
 
 #include <cstring>
+#include <type_traits>
 
 #include "../grid_dispatch.h"
 #include "cpu_kernels.h"
@@ -10,7 +11,7 @@
 
 /// The CPU kernels over one SIMD register type V (simd_avx2.h, simd_avx512.h): the same loops, and
 /// the formulas of numerics/grids.h, for every instruction set. A group is read twice, the second
-/// time from the cache: once for its extremes, once to quantize.
+/// time from the cache: once to choose its grid, once to quantize.
 ///
 /// Whatever is instantiated here must depend on V or be always inlined, see host_device.h.
 namespace nibble::kernels::cpu {
@@ -52,26 +53,85 @@ NIBBLE_HD void for_each_block(int64_t size, Body&& body) {
   if (first < size) body(first, size - first);
 }
 
-/// Smallest and largest values seen by each lane.
+/// Smallest and largest value of a group, as far as each lane has seen it.
 template <class V>
-struct Extremes {
-  V lowest;
-  V highest;
+class Extremes {
+ public:
+  NIBBLE_HD explicit Extremes(V value) : lowest_(value), highest_(value) {}
+  NIBBLE_HD void include(V value) {
+    lowest_ = nan_min(value, lowest_);
+    highest_ = nan_max(value, highest_);
+  }
+  template <class Grid>
+  NIBBLE_HD Grid choose() const {
+    return Grid::choose(reduce_min(lowest_), reduce_max(highest_));
+  }
+
+  /// Those of as many groups as V has lanes.
+  class Batch {
+   public:
+    NIBBLE_HD void set(int64_t group, const Extremes& extremes) {
+      extremes.lowest_.store(lowest_[group].values);
+      extremes.highest_.store(highest_[group].values);
+    }
+    /// The grids, one a lane.
+    template <class Grids>
+    NIBBLE_HD Grids choose() const {
+      return Grids::choose(min_of_each(lowest_), max_of_each(highest_));
+    }
+
+   private:
+    typename V::Stored lowest_[V::kLanes];
+    typename V::Stored highest_[V::kLanes];
+  };
+
+ private:
+  V lowest_;
+  V highest_;
 };
 
-template <class V, class D>
-NIBBLE_HD Extremes<V> extremes_of(const D* values, int64_t size) {
-  const V first(static_cast<float>(values[0]));
-  Extremes<V> seen{first, first};
-  for_each_block<V>(size, [&](int64_t i, auto count) {
-    const V value = load<V>(values + i, count);
-    seen = {nan_min(value, seen.lowest), nan_max(value, seen.highest)};
-  });
-  return seen;
+/// What a symmetric grid is chosen from, the same way.
+template <class V>
+class Magnitude {
+ public:
+  NIBBLE_HD explicit Magnitude(V value) : largest_(magnitude(value)) {}
+  NIBBLE_HD void include(V value) { largest_ = max_magnitude(magnitude(value), largest_); }
+  template <class Grid>
+  NIBBLE_HD Grid choose() const {
+    return Grid::choose_for_magnitude(reduce_max(largest_));
+  }
+
+  class Batch {
+   public:
+    NIBBLE_HD void set(int64_t group, const Magnitude& magnitude) {
+      magnitude.largest_.store(largest_[group].values);
+    }
+    template <class Grids>
+    NIBBLE_HD Grids choose() const {
+      return Grids::choose_for_magnitude(max_magnitude_of_each(largest_));
+    }
+
+   private:
+    typename V::Stored largest_[V::kLanes];
+  };
+
+ private:
+  V largest_;
+};
+
+template <class V, class Grid>
+using Summary = std::conditional_t<Grid::kIsSymmetric, Magnitude<V>, Extremes<V>>;
+
+template <class V, class Grid, class D>
+NIBBLE_HD Summary<V, Grid> summarize(const D* values, int64_t size) {
+  Summary<V, Grid> summary(V(static_cast<float>(values[0])));
+  for_each_block<V>(size,
+                    [&](int64_t i, auto count) { summary.include(load<V>(values + i, count)); });
+  return summary;
 }
 
 /// The grids of up to as many groups as V has lanes. Their parameters are chosen in one go, a group
-/// a lane: the divisions, and reducing the extremes, would cost a group of 32 more than its values.
+/// a lane: the divisions, and reducing the lanes, would cost a group of 32 more than its values.
 template <class V, class Grid>
 class GridBatch {
  public:
@@ -89,22 +149,18 @@ class GridBatch {
 
   template <class D>
   NIBBLE_HD static Grids choose(const D* values, int64_t group_size, int64_t groups) {
-    Stored lowest[V::kLanes], highest[V::kLanes];
+    typename Summary<V, Grid>::Batch batch;
     for (int64_t i = 0; i < groups; ++i) {
-      const Extremes<V> seen = extremes_of<V>(values + i * group_size, group_size);
-      seen.lowest.store(lowest[i].values);
-      seen.highest.store(highest[i].values);
+      batch.set(i, summarize<V, Grid>(values + i * group_size, group_size));
     }
-    for (int64_t spare = groups; spare < V::kLanes; ++spare) {
-      lowest[spare] = lowest[0];
-      highest[spare] = highest[0];
-    }
-    const auto chosen = Grid::template With<V>::choose(min_of_each(lowest), max_of_each(highest));
-    return chosen.template map<Stored>([](V parameter) {
-      Stored lanes;
-      parameter.store(lanes.values);
-      return lanes;
-    });
+    const Summary<V, Grid> nothing(V(0.0f));
+    for (int64_t spare = groups; spare < V::kLanes; ++spare) batch.set(spare, nothing);
+    return batch.template choose<typename Grid::template With<V>>().template map<Stored>(
+        [](V parameter) {
+          Stored lanes;
+          parameter.store(lanes.values);
+          return lanes;
+        });
   }
 
   Grids grids_;
@@ -116,12 +172,6 @@ struct OneGrid {
   Grid grid;
   NIBBLE_HD Grid operator[](int64_t) const { return grid; }
 };
-
-template <class V, class Grid, class D>
-NIBBLE_HD OneGrid<Grid> choose_one(const D* values, int64_t size) {
-  const Extremes<V> seen = extremes_of<V>(values, size);
-  return {Grid::choose(reduce_min(seen.lowest), reduce_max(seen.highest))};
-}
 
 template <class T>
 NIBBLE_HD T* offset(T* base, int64_t elements) {
@@ -194,7 +244,8 @@ void fake_quantize_rows(const FakeQuantParams& p, int64_t row_begin, int64_t row
       }
     };
     if (groups == 1) {
-      fake_quantize_groups(choose_one<V, Grid>(input, m.group_size), 0, 1);
+      const Grid grid = summarize<V, Grid>(input, m.group_size).template choose<Grid>();
+      fake_quantize_groups(OneGrid<Grid>{grid}, 0, 1);
     } else {
       for (int64_t begin = 0; begin < groups; begin += V::kLanes) {
         const int64_t end = begin + V::kLanes < groups ? begin + V::kLanes : groups;

@@ -150,6 +150,17 @@ NIBBLE_HD Avx2 nan_clamp(Avx2 a, Avx2 low, Avx2 high) {
   return Avx2(_mm256_min_ps(high.lanes, _mm256_max_ps(low.lanes, a.lanes)));
 }
 
+NIBBLE_HD Avx2 magnitude(Avx2 a) {
+  return Avx2(_mm256_castsi256_ps(
+      _mm256_and_si256(_mm256_castps_si256(a.lanes), _mm256_set1_epi32(0x7fffffff))));
+}
+/// The larger of two magnitudes, NaN if there is one: without sign bits floats have the order of
+/// integers, and NaN is above infinity.
+NIBBLE_HD Avx2 max_magnitude(Avx2 a, Avx2 b) {
+  return Avx2(_mm256_castsi256_ps(
+      _mm256_max_epi32(_mm256_castps_si256(a.lanes), _mm256_castps_si256(b.lanes))));
+}
+
 /// Reduces eight registers at once: lane i of the result is row i's lanes under `op`.
 template <class Op>
 NIBBLE_HD Avx2 reduce_each(const Avx2::Stored (&rows)[8], Op op) {
@@ -173,6 +184,9 @@ NIBBLE_HD Avx2 min_of_each(const Avx2::Stored (&rows)[8]) {
 }
 NIBBLE_HD Avx2 max_of_each(const Avx2::Stored (&rows)[8]) {
   return reduce_each(rows, [](Avx2 a, Avx2 b) { return nan_max(a, b); });
+}
+NIBBLE_HD Avx2 max_magnitude_of_each(const Avx2::Stored (&rows)[8]) {
+  return reduce_each(rows, [](Avx2 a, Avx2 b) { return max_magnitude(a, b); });
 }
 
 /// The extreme over the lanes, NaN if there is one.

@@ -132,6 +132,17 @@ NIBBLE_HD Avx512 nan_clamp(Avx512 a, Avx512 low, Avx512 high) {
   return Avx512(_mm512_min_ps(high.lanes, _mm512_max_ps(low.lanes, a.lanes)));
 }
 
+NIBBLE_HD Avx512 magnitude(Avx512 a) {
+  return Avx512(_mm512_castsi512_ps(
+      _mm512_and_si512(_mm512_castps_si512(a.lanes), _mm512_set1_epi32(0x7fffffff))));
+}
+/// The larger of two magnitudes, NaN if there is one: without sign bits floats have the order of
+/// integers, and NaN is above infinity.
+NIBBLE_HD Avx512 max_magnitude(Avx512 a, Avx512 b) {
+  return Avx512(_mm512_castsi512_ps(
+      _mm512_max_epi32(_mm512_castps_si512(a.lanes), _mm512_castps_si512(b.lanes))));
+}
+
 /// Reduces sixteen registers at once: lane i of the result is row i's lanes under `op`. Each step
 /// halves the lanes that belong to a row and packs two registers into one.
 template <class Op>
@@ -161,6 +172,9 @@ NIBBLE_HD Avx512 min_of_each(const Avx512::Stored (&rows)[16]) {
 }
 NIBBLE_HD Avx512 max_of_each(const Avx512::Stored (&rows)[16]) {
   return reduce_each(rows, [](Avx512 a, Avx512 b) { return nan_max(a, b); });
+}
+NIBBLE_HD Avx512 max_magnitude_of_each(const Avx512::Stored (&rows)[16]) {
+  return reduce_each(rows, [](Avx512 a, Avx512 b) { return max_magnitude(a, b); });
 }
 
 /// The extreme over the lanes, NaN if there is one.

@@ -19,6 +19,7 @@
 ///   C dequantize(C code)                           the value of a code, exact in D
 ///   C gradient(F g, M in_range)                    straight-through gradient, exact in D
 ///   kMinCode, kMaxCode                             inclusive
+///   kIsSymmetric                                   only the largest magnitude of a group matters
 /// F and C are float and M bool, or a SIMD register of floats and its mask with the same free
 /// functions (add, multiply, round_to<T>, within, ...), found by argument-dependent lookup: a
 /// vector kernel evaluates these very lines. F and C differ where a lane type keeps what was
@@ -50,6 +51,7 @@ NIBBLE_HD auto quantize(const Grid& grid, F x) {
 ///   scale = R_S(max(R_D(max|w| / 7.5), smallest normal of D))
 template <class D, class S, class P = float>
 struct SymmetricInt4 {
+  static constexpr bool kIsSymmetric = true;
   static constexpr float kMinCode = -8.0f;
   static constexpr float kMaxCode = 7.0f;
   static constexpr float kHalfWidth = 7.5f;
@@ -66,7 +68,10 @@ struct SymmetricInt4 {
   NIBBLE_HD static SymmetricInt4 choose(P lowest, P highest) {
     const P zero(0.0f);
     const P below = subtract(zero, nan_min(lowest, zero));
-    const P magnitude = nan_max(below, nan_max(highest, zero));
+    return choose_for_magnitude(nan_max(below, nan_max(highest, zero)));
+  }
+  /// The same from the largest |w|.
+  NIBBLE_HD static SymmetricInt4 choose_for_magnitude(P magnitude) {
     const P scale = divide_by_bfloat16<D>(magnitude, kHalfWidth, 1.0f / kHalfWidth);
     return from_scale(round_to<S>(nan_max(scale, P(smallest_normal<D>()))));
   }
@@ -98,6 +103,7 @@ struct SymmetricInt4 {
 ///   s0)))
 template <class D, class P = float>
 struct AffineInt4 {
+  static constexpr bool kIsSymmetric = false;
   static constexpr float kMinCode = 0.0f;
   static constexpr float kMaxCode = 15.0f;
   static constexpr float kMidCode = 8.0f;
@@ -153,6 +159,7 @@ struct AffineInt4 {
 ///   zero = clamp(-128 - rint(R_D(lo / s)), -128, 127); code = rint(x * (1/s)) + zero
 template <class D, class P = float>
 struct AsymmetricInt8 {
+  static constexpr bool kIsSymmetric = false;
   static constexpr float kMinCode = -128.0f;
   static constexpr float kMaxCode = 127.0f;
   static constexpr float kSteps = 255.0f;
