@@ -101,12 +101,14 @@ def describe_machine(torch, device):
 
 
 def torchao_fake_quantizer(name, group_size):
-    """The module that TorchAO's QAT Linears apply: 'weight 8da4w', 'weight 4w' or
-    'activation 8da4w'."""
+    """The module that TorchAO's QAT Linears apply: 'weight 8da4w', the same with 'float scales',
+    'weight 4w' or 'activation 8da4w'."""
     torch, linear, fake_quantizer = require("torch", "torchao.quantization.qat.linear",
                                             "torchao.quantization.qat.fake_quantizer")
     configs = {
         "weight 8da4w": lambda: linear._get_8da4w_weight_config(group_size, torch.bfloat16),
+        "weight 8da4w float scales":
+            lambda: linear._get_8da4w_weight_config(group_size, torch.float32),
         "weight 4w": lambda: linear._get_4w_weight_config(group_size, torch.bfloat16),
         "activation 8da4w": lambda: linear._get_8da4w_activation_config(torch.float32),
     }
@@ -116,9 +118,10 @@ def torchao_fake_quantizer(name, group_size):
 def nibble_operator(torch, name, group_size):
     if name == "activation 8da4w":
         return torch.ops.nibble.fake_quantize_activation
-    symmetric = name == "weight 8da4w"
+    symmetric = name != "weight 4w"
+    scale_dtype = torch.float32 if name.endswith("float scales") else torch.bfloat16
     return lambda weight: torch.ops.nibble.fake_quantize_weight(weight, group_size, symmetric,
-                                                                torch.bfloat16)
+                                                                scale_dtype)
 
 
 class FakeQuantBench:
