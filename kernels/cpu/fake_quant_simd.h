@@ -1,13 +1,10 @@
 #pragma once
 
-#include <nibble/numerics/pack_int4.h>
-
-#include <cstring>
-#include <type_traits>
-
 #include "../grid_dispatch.h"
 #include "cpu_kernels.h"
+#include "grid_choice.h"
 #include "row_bits.h"
+#include "simd_blocks.h"
 
 /// The CPU kernels over one SIMD register type V (simd_avx2.h, simd_avx512.h): the same loops, and
 /// the formulas of numerics/grids.h, for every instruction set. A group is read twice, the second
@@ -15,163 +12,6 @@
 ///
 /// Whatever is instantiated here must depend on V or be always inlined, see host_device.h.
 namespace nibble::kernels::cpu {
-
-/// The count of a full register, known to the compiler.
-template <class V>
-struct FullBlock {
-  NIBBLE_HD constexpr operator int64_t() const { return V::kLanes; }
-};
-
-template <class V, class T>
-NIBBLE_HD V load(const T* source, FullBlock<V>) {
-  return V::load(source);
-}
-/// Lanes from `count` on repeat the first value, which changes no extreme.
-template <class V, class T>
-NIBBLE_HD V load(const T* source, int64_t count) {
-  T lanes[V::kLanes];
-  for (int64_t i = 0; i < V::kLanes; ++i) lanes[i] = source[i < count ? i : 0];
-  return V::load(lanes);
-}
-
-template <class V, class T>
-NIBBLE_HD void store(V value, T* target, FullBlock<V>) {
-  value.store(target);
-}
-template <class V, class T>
-NIBBLE_HD void store(V value, T* target, int64_t count) {
-  T lanes[V::kLanes];
-  value.store(lanes);
-  memcpy(target, lanes, static_cast<size_t>(count) * sizeof(T));
-}
-
-/// Calls body(first, count) for each register's worth of [0, size).
-template <class V, class Body>
-NIBBLE_HD void for_each_block(int64_t size, Body&& body) {
-  int64_t first = 0;
-  for (; first + V::kLanes <= size; first += V::kLanes) body(first, FullBlock<V>{});
-  if (first < size) body(first, size - first);
-}
-
-/// Smallest and largest value of a group, as far as each lane has seen it.
-template <class V>
-class Extremes {
- public:
-  NIBBLE_HD explicit Extremes(V value) : lowest_(value), highest_(value) {}
-  NIBBLE_HD void include(V value) {
-    lowest_ = nan_min(value, lowest_);
-    highest_ = nan_max(value, highest_);
-  }
-  template <class Grid>
-  NIBBLE_HD Grid choose() const {
-    return Grid::choose(reduce_min(lowest_), reduce_max(highest_));
-  }
-
-  /// Those of as many groups as V has lanes.
-  class Batch {
-   public:
-    NIBBLE_HD void set(int64_t group, const Extremes& extremes) {
-      extremes.lowest_.store(lowest_[group].values);
-      extremes.highest_.store(highest_[group].values);
-    }
-    /// The grids, one a lane.
-    template <class Grids>
-    NIBBLE_HD Grids choose() const {
-      return Grids::choose(min_of_each(lowest_), max_of_each(highest_));
-    }
-
-   private:
-    typename V::Stored lowest_[V::kLanes];
-    typename V::Stored highest_[V::kLanes];
-  };
-
- private:
-  V lowest_;
-  V highest_;
-};
-
-/// What a symmetric grid is chosen from, the same way.
-template <class V>
-class Magnitude {
- public:
-  NIBBLE_HD explicit Magnitude(V value) : largest_(magnitude(value)) {}
-  NIBBLE_HD void include(V value) { largest_ = max_magnitude(magnitude(value), largest_); }
-  template <class Grid>
-  NIBBLE_HD Grid choose() const {
-    return Grid::choose_for_magnitude(reduce_max(largest_));
-  }
-
-  class Batch {
-   public:
-    NIBBLE_HD void set(int64_t group, const Magnitude& magnitude) {
-      magnitude.largest_.store(largest_[group].values);
-    }
-    template <class Grids>
-    NIBBLE_HD Grids choose() const {
-      return Grids::choose_for_magnitude(max_magnitude_of_each(largest_));
-    }
-
-   private:
-    typename V::Stored largest_[V::kLanes];
-  };
-
- private:
-  V largest_;
-};
-
-template <class V, class Grid>
-using Summary = std::conditional_t<Grid::kIsSymmetric, Magnitude<V>, Extremes<V>>;
-
-template <class V, class Grid, class D>
-NIBBLE_HD Summary<V, Grid> summarize(const D* values, int64_t size) {
-  Summary<V, Grid> summary(V(static_cast<float>(values[0])));
-  for_each_block<V>(size,
-                    [&](int64_t i, auto count) { summary.include(load<V>(values + i, count)); });
-  return summary;
-}
-
-/// The grids of up to as many groups as V has lanes. Their parameters are chosen in one go, a group
-/// a lane: the divisions, and reducing the lanes, would cost a group of 32 more than its values.
-template <class V, class Grid>
-class GridBatch {
- public:
-  template <class D>
-  NIBBLE_HD GridBatch(const D* values, int64_t group_size, int64_t groups)
-      : grids_(choose(values, group_size, groups)) {}
-
-  NIBBLE_HD Grid operator[](int64_t group) const {
-    return grids_.template map<float>([&](const Stored& lanes) { return lanes.values[group]; });
-  }
-
- private:
-  using Stored = typename V::Stored;
-  using Grids = typename Grid::template With<Stored>;
-
-  template <class D>
-  NIBBLE_HD static Grids choose(const D* values, int64_t group_size, int64_t groups) {
-    typename Summary<V, Grid>::Batch batch;
-    for (int64_t i = 0; i < groups; ++i) {
-      batch.set(i, summarize<V, Grid>(values + i * group_size, group_size));
-    }
-    const Summary<V, Grid> nothing(V(0.0f));
-    for (int64_t spare = groups; spare < V::kLanes; ++spare) batch.set(spare, nothing);
-    return batch.template choose<typename Grid::template With<V>>().template map<Stored>(
-        [](V parameter) {
-          Stored lanes;
-          parameter.store(lanes.values);
-          return lanes;
-        });
-  }
-
-  Grids grids_;
-};
-
-/// The same for a single group.
-template <class Grid>
-struct OneGrid {
-  Grid grid;
-  NIBBLE_HD Grid operator[](int64_t) const { return grid; }
-};
 
 template <class T>
 NIBBLE_HD T* offset(T* base, int64_t elements) {
@@ -183,41 +23,43 @@ NIBBLE_HD float stored(const void* values, int64_t index) {
   return values == nullptr ? 0.0f : static_cast<float>(static_cast<const S*>(values)[index]);
 }
 
-/// Codes minus `smallest` at the columns of a packed row from `col` on.
-template <class V>
-NIBBLE_HD void store_nibbles(V code, int smallest, uint8_t* row, int64_t col, int64_t count) {
-  if (count == V::kLanes && col % 2 == 0) {
-    code.store_nibbles(row + col / 2, smallest);
-    return;
-  }
-  int8_t codes[V::kLanes];
-  code.store(codes);
-  for (int64_t i = 0; i < count; ++i) numerics::set_nibble(row, col + i, codes[i] - smallest);
-}
+template <class Grid>
+constexpr bool kIsInt4 = Grid::kMaxCode - Grid::kMinCode == 15.0f;
 
-template <class V>
-NIBBLE_HD V load_nibbles(const uint8_t* row, int64_t col, int64_t count) {
-  if (count == V::kLanes && col % 2 == 0) return V::load_nibbles(row + col / 2);
-  int8_t nibbles[V::kLanes] = {};
-  for (int64_t i = 0; i < count; ++i) {
-    nibbles[i] = static_cast<int8_t>(numerics::nibble_at(row, col + i));
-  }
-  return V::load(nibbles);
+/// The values of an int4 group's codes: there are sixteen, so looking them up costs less than the
+/// formula for each element.
+template <class V, class Grid>
+NIBBLE_HD typename V::Table values_of_codes(const Grid& grid) {
+  return typename V::Table(
+      [&](V nibbles) { return grid.dequantize(add(nibbles, V(Grid::kMinCode))); });
 }
 
 template <class V, class Grid, class D, class Out>
 NIBBLE_HD void fake_quantize_group(const Grid& grid, int64_t first, int64_t size, const D* input,
                                    Out* output, int8_t* codes, uint8_t* packed_codes,
                                    RowBitWriter* bits) {
-  constexpr int kSmallest = static_cast<int>(Grid::kMinCode);
-  for_each_block<V>(size, [&](int64_t i, auto count) {
-    const int64_t col = first + i;
-    const auto [code, in_range] = numerics::quantize(grid, load<V>(input + col, count));
-    if (output != nullptr) store(grid.dequantize(code), output + col, count);
-    if (codes != nullptr) store(code, codes + col, count);
-    if (packed_codes != nullptr) store_nibbles(code, kSmallest, packed_codes, col, count);
-    if (bits != nullptr) bits->append(V::bits_of(in_range), count);
-  });
+  const auto quantize_blocks = [&](const auto& write_values) {
+    for_each_block<V>(size, [&](int64_t i, auto count) {
+      const int64_t col = first + i;
+      const auto [code, in_range] = numerics::quantize(grid, load<V>(input + col, count));
+      if (output != nullptr) prefetch_to_write(output + col);
+      write_values(code, col, count);
+      if (codes != nullptr) store(code, codes + col, count);
+      if (bits != nullptr) bits->append(V::bits_of(in_range), count);
+    });
+  };
+  if constexpr (kIsInt4<Grid>) {
+    const auto values = values_of_codes<V>(grid);
+    quantize_blocks([&](V code, int64_t col, auto count) {
+      const auto nibbles = code.to_nibbles(static_cast<int>(Grid::kMinCode));
+      if (output != nullptr) store(values[nibbles], output + col, count);
+      if (packed_codes != nullptr) store_nibbles<V>(nibbles, packed_codes, col, count);
+    });
+  } else {
+    quantize_blocks([&](V code, int64_t col, auto count) {
+      if (output != nullptr) store(grid.dequantize(code), output + col, count);
+    });
+  }
 }
 
 template <class V, class D, class S, class Grid, class Out>
@@ -286,6 +128,8 @@ void fake_quantize_backward(const FakeQuantBackwardParams& p, int64_t row_begin,
           const GradOutput* grad_output = static_cast<const GradOutput*>(p.grad_output) + first;
           GradInput* grad_input = static_cast<GradInput*>(p.grad_input) + first;
           for_each_block<V>(m.group_size, [&](int64_t i, auto count) {
+            prefetch_to_read(grad_output + i);
+            prefetch_to_write(grad_input + i);
             const auto in_range = V::mask_from_bits(bits.take(count));
             store(grid.gradient(load<V>(grad_output + i, count), in_range), grad_input + i, count);
           });
@@ -300,7 +144,6 @@ void dequantize_rows(const DequantizeParams& p, Tag<Grid> grid_tag, int64_t row_
                      int64_t row_end) {
   const GroupedMatrix m = p.matrix;
   const int64_t groups = m.cols / m.group_size;
-  const V smallest(Grid::kMinCode);
   for (int64_t row = row_begin; row < row_end; ++row) {
     const int8_t* codes = offset(p.codes, row * m.cols);
     const uint8_t* packed_codes = offset(p.packed_codes, row * numerics::packed_row_bytes(m.cols));
@@ -309,13 +152,24 @@ void dequantize_rows(const DequantizeParams& p, Tag<Grid> grid_tag, int64_t row_
       const int64_t index = row * groups + g;
       const Grid grid =
           restore_grid(grid_tag, stored<S>(p.scales, index), stored<S>(p.zeros, index));
-      for_each_block<V>(m.group_size, [&](int64_t i, auto count) {
-        const int64_t col = g * m.group_size + i;
-        const V code = packed_codes == nullptr
-                           ? load<V>(codes + col, count)
-                           : add(load_nibbles<V>(packed_codes, col, count), smallest);
-        store(grid.dequantize(code), output + col, count);
-      });
+      const auto each_block = [&](const auto& value_at) {
+        for_each_block<V>(m.group_size, [&](int64_t i, auto count) {
+          const int64_t col = g * m.group_size + i;
+          prefetch_to_write(output + col);
+          store(value_at(col, count), output + col, count);
+        });
+      };
+      if constexpr (kIsInt4<Grid>) {
+        if (packed_codes != nullptr) {
+          const auto values = values_of_codes<V>(grid);
+          each_block([&](int64_t col, auto count) {
+            return values[load_nibbles<V>(packed_codes, col, count)];
+          });
+          continue;
+        }
+      }
+      each_block(
+          [&](int64_t col, auto count) { return grid.dequantize(load<V>(codes + col, count)); });
     }
   }
 }

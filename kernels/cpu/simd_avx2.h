@@ -56,24 +56,61 @@ struct Avx2 {
     _mm_storel_epi64(reinterpret_cast<__m128i*>(target), _mm_packs_epi16(words, words));
   }
 
-  /// Eight nibbles, the first in the lowest bits, as 0..15.
-  NIBBLE_HD static Avx2 load_nibbles(const uint8_t* source) {
-    int word;
-    memcpy(&word, source, sizeof(word));
-    const __m128i pairs = _mm_cvtsi32_si128(word);
-    const __m128i low = _mm_and_si128(pairs, _mm_set1_epi8(0x0f));
-    const __m128i high = _mm_and_si128(_mm_srli_epi16(pairs, 4), _mm_set1_epi8(0x0f));
-    return Avx2(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_unpacklo_epi8(low, high))));
+  /// An integer from 0 to 15 a lane: int4 codes as they are packed.
+  struct Nibbles {
+    __m256i lanes;
+
+    /// The first in the lowest bits.
+    NIBBLE_HD static Nibbles load(const uint8_t* packed) {
+      int word;
+      memcpy(&word, packed, sizeof(word));
+      const __m128i pairs = _mm_cvtsi32_si128(word);
+      const __m128i low = _mm_and_si128(pairs, _mm_set1_epi8(0x0f));
+      const __m128i high = _mm_and_si128(_mm_srli_epi16(pairs, 4), _mm_set1_epi8(0x0f));
+      return {_mm256_cvtepu8_epi32(_mm_unpacklo_epi8(low, high))};
+    }
+    NIBBLE_HD static Nibbles load_unpacked(const int8_t* source) {
+      return {_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(source)))};
+    }
+    NIBBLE_HD void store(uint8_t* packed) const {
+      const __m128i pairs = _mm_maddubs_epi16(bytes(), _mm_set1_epi16(0x1001));
+      const int word = _mm_cvtsi128_si32(_mm_packus_epi16(pairs, pairs));
+      memcpy(packed, &word, sizeof(word));
+    }
+    NIBBLE_HD void store_unpacked(int8_t* target) const {
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(target), bytes());
+    }
+
+   private:
+    NIBBLE_HD __m128i bytes() const {
+      const __m128i words = _mm_packs_epi32(lower_half(lanes), upper_half(lanes));
+      return _mm_packus_epi16(words, words);
+    }
+  };
+  /// Codes minus `smallest`; NaN is the code 0.
+  NIBBLE_HD Nibbles to_nibbles(int smallest) const {
+    return {_mm256_sub_epi32(to_integers(), _mm256_set1_epi32(smallest))};
   }
-  /// Codes minus `smallest` as nibbles; NaN is the code 0.
-  NIBBLE_HD void store_nibbles(uint8_t* target, int smallest) const {
-    const __m256i nibbles = _mm256_sub_epi32(to_integers(), _mm256_set1_epi32(smallest));
-    const __m128i words = _mm_packs_epi32(lower_half(nibbles), upper_half(nibbles));
-    const __m128i bytes = _mm_packus_epi16(words, words);
-    const __m128i pairs = _mm_maddubs_epi16(bytes, _mm_set1_epi16(0x1001));
-    const int word = _mm_cvtsi128_si32(_mm_packus_epi16(pairs, pairs));
-    memcpy(target, &word, sizeof(word));
+  NIBBLE_HD static Avx2 from_nibbles(Nibbles nibbles) {
+    return Avx2(_mm256_cvtepi32_ps(nibbles.lanes));
   }
+
+  /// A value for each nibble.
+  class Table {
+   public:
+    template <class Function>
+    NIBBLE_HD explicit Table(Function value_of)
+        : low_(value_of(from_nibbles({_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)})).lanes),
+          high_(value_of(from_nibbles({_mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15)})).lanes) {}
+    NIBBLE_HD Avx2 operator[](Nibbles nibbles) const {
+      const __m256 is_high = _mm256_castsi256_ps(_mm256_slli_epi32(nibbles.lanes, 28));
+      return Avx2(_mm256_blendv_ps(_mm256_permutevar8x32_ps(low_, nibbles.lanes),
+                                   _mm256_permutevar8x32_ps(high_, nibbles.lanes), is_high));
+    }
+
+   private:
+    __m256 low_, high_;
+  };
 
   NIBBLE_HD static Mask mask_from_bits(uint32_t bits) {
     const __m256i lane_bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);

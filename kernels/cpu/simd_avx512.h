@@ -51,20 +51,51 @@ struct Avx512 {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(target), _mm512_cvtepi32_epi8(to_integers()));
   }
 
-  /// Sixteen nibbles, the first in the lowest bits, as 0..15.
-  NIBBLE_HD static Avx512 load_nibbles(const uint8_t* source) {
-    const __m128i pairs = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(source));
-    const __m128i low = _mm_and_si128(pairs, _mm_set1_epi8(0x0f));
-    const __m128i high = _mm_and_si128(_mm_srli_epi16(pairs, 4), _mm_set1_epi8(0x0f));
-    return Avx512(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_unpacklo_epi8(low, high))));
+  /// An integer from 0 to 15 a lane: int4 codes as they are packed.
+  struct Nibbles {
+    __m512i lanes;
+
+    /// The first in the lowest bits.
+    NIBBLE_HD static Nibbles load(const uint8_t* packed) {
+      const __m128i pairs = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(packed));
+      const __m128i low = _mm_and_si128(pairs, _mm_set1_epi8(0x0f));
+      const __m128i high = _mm_and_si128(_mm_srli_epi16(pairs, 4), _mm_set1_epi8(0x0f));
+      return {_mm512_cvtepu8_epi32(_mm_unpacklo_epi8(low, high))};
+    }
+    NIBBLE_HD static Nibbles load_unpacked(const int8_t* source) {
+      return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(source)))};
+    }
+    NIBBLE_HD void store(uint8_t* packed) const {
+      const __m128i pairs = _mm_maddubs_epi16(_mm512_cvtepi32_epi8(lanes), _mm_set1_epi16(0x1001));
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(packed), _mm_packus_epi16(pairs, pairs));
+    }
+    NIBBLE_HD void store_unpacked(int8_t* target) const {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(target), _mm512_cvtepi32_epi8(lanes));
+    }
+  };
+  /// Codes minus `smallest`; NaN is the code 0.
+  NIBBLE_HD Nibbles to_nibbles(int smallest) const {
+    return {_mm512_sub_epi32(to_integers(), _mm512_set1_epi32(smallest))};
   }
-  /// Codes minus `smallest` as nibbles; NaN is the code 0.
-  NIBBLE_HD void store_nibbles(uint8_t* target, int smallest) const {
-    const __m512i nibbles = _mm512_sub_epi32(to_integers(), _mm512_set1_epi32(smallest));
-    const __m128i bytes = _mm512_cvtepi32_epi8(nibbles);
-    const __m128i pairs = _mm_maddubs_epi16(bytes, _mm_set1_epi16(0x1001));
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(target), _mm_packus_epi16(pairs, pairs));
+  NIBBLE_HD static Avx512 from_nibbles(Nibbles nibbles) {
+    return Avx512(_mm512_cvtepi32_ps(nibbles.lanes));
   }
+
+  /// A value for each nibble.
+  class Table {
+   public:
+    template <class Function>
+    NIBBLE_HD explicit Table(Function value_of)
+        : values_(value_of(from_nibbles({_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+                                                           13, 14, 15)}))
+                      .lanes) {}
+    NIBBLE_HD Avx512 operator[](Nibbles nibbles) const {
+      return Avx512(_mm512_permutexvar_ps(nibbles.lanes, values_));
+    }
+
+   private:
+    __m512 values_;
+  };
 
   NIBBLE_HD static Mask mask_from_bits(uint32_t bits) { return static_cast<Mask>(bits); }
   NIBBLE_HD static uint32_t bits_of(Mask mask) { return mask; }
