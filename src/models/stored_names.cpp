@@ -41,6 +41,15 @@ std::string StoredNames::operator()(const std::string& name) const {
   return with_prefix(name == kEmbeddingName && embedding_is_head_ ? kHeadName : name);
 }
 
+std::string StoredNames::model_name(const std::string& stored) const {
+  if (stored.starts_with(decoder_)) return std::string(kDecoder) + stored.substr(decoder_.size());
+  return stored.starts_with(outer_) ? stored.substr(outer_.size()) : stored;
+}
+
+bool StoredNames::are_model_names() const {
+  return decoder_ == kDecoder && outer_.empty() && !embedding_is_head_;
+}
+
 std::string StoredNames::with_prefix(std::string_view name) const {
   if (!name.starts_with(kDecoder)) return outer_ + std::string(name);
   return decoder_ + std::string(name.substr(kDecoder.size()));

@@ -21,6 +21,12 @@ class StoredNames {
   /// checkpoint has it or not. A tied embedding may be stored as lm_head only.
   std::string operator()(const std::string& name) const;
 
+  /// The full Hugging Face name of what is stored as `stored`; a head that stands for the tied
+  /// embedding too keeps its own.
+  std::string model_name(const std::string& stored) const;
+  /// Whether every parameter is stored under its full Hugging Face name.
+  bool are_model_names() const;
+
  private:
   std::string with_prefix(std::string_view name) const;
 

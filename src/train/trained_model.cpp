@@ -51,7 +51,8 @@ TrainedModel open_trained_model(const fs::path& path) {
   }
   model.checkpoint = io::open_checkpoint(path);
   model.is_quantized = is_quantized_checkpoint(*model.checkpoint);
-  if (model.is_quantized) model.checkpoint = dequantized_view(std::move(model.checkpoint));
+  model.checkpoint = model.is_quantized ? dequantized_view(std::move(model.checkpoint))
+                                        : models::with_model_names(std::move(model.checkpoint));
   return model;
 }
 

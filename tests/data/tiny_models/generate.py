@@ -50,7 +50,11 @@ CASES = {
         **GEMMA, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
         rope_parameters=dict(full_attention=dict(rope_type="linear", rope_theta=1e6, factor=8.0),
                              sliding_attention=dict(rope_type="default", rope_theta=100.0))),
+    "llama_vocab_32003": LlamaConfig(
+        **BASE | dict(vocab_size=32003, hidden_size=9, intermediate_size=20, num_hidden_layers=1,
+                      num_attention_heads=3), head_dim=6, tie_word_embeddings=True),
 }
+TOKENS = {"llama_vocab_32003": 5}  # in a row, else 20: its logits are large
 
 
 def make(name, config, out):
@@ -61,10 +65,11 @@ def make(name, config, out):
             parameter.data += 0.2 * torch.randn_like(parameter)
     model.save_pretrained(out)
     (out / "generation_config.json").unlink(missing_ok=True)
-    ids = torch.randint(0, config.vocab_size, (2, 20))
+    tokens = TOKENS.get(name, 20)
+    ids = torch.randint(0, config.vocab_size, (2, tokens))
     labels = ids.roll(-1, 1)
-    labels[0, :7] = -100
-    labels[1, :3] = -100
+    labels[0, :tokens * 7 // 20] = -100
+    labels[1, :tokens * 3 // 20] = -100
     labels[:, -1] = -100
     logits = model(ids).logits
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())

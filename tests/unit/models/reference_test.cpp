@@ -61,9 +61,12 @@ TEST_P(TinyReference, ThroughTheCache) {
   const Tensor tokens = expected("input_ids");
   // The last two pieces continue a cache, with and without a causal order among their tokens; the
   // first is long enough for all that follows to have the same rotation.
-  KVCache cache = model->make_cache(2, 20);
+  const int64_t length = tokens.size(1);
+  KVCache cache = model->make_cache(2, length);
   std::vector<Tensor> pieces;
-  for (const auto& [start, end] : {std::pair{0, 17}, {17, 19}, {19, 20}}) {
+  for (const auto& [start, end] : {std::pair<int64_t, int64_t>{0, length - 3},
+                                   {length - 3, length - 1},
+                                   {length - 1, length}}) {
     pieces.push_back(model->forward(tokens.slice(1, start, end), {.cache = &cache}));
   }
   EXPECT_LE((torch::cat(pieces, 1) - expected("logits")).abs().max().item<double>(),
@@ -74,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(Models, TinyReference,
                          ::testing::Values("llama_tied", "llama3_rope_head_dim",
                                            "llama_bias_linear_rope", "mistral_window", "qwen2",
                                            "qwen2_layer_windows", "qwen3", "phi3_long", "phi4_mini",
-                                           "gemma2", "gemma3"),
+                                           "gemma2", "gemma3", "llama_vocab_32003"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace

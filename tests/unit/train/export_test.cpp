@@ -117,6 +117,24 @@ TEST_F(ExportTest, FormatsAreConvertedIntoEachOther) {
   }
 }
 
+TEST_F(ExportTest, TensorsAreFoundUnderAnyPrefix) {
+  fs::copy(model_path(), path("wrapped"), fs::copy_options::recursive);
+  const io::SafetensorsFile plain(fs::path(model_path()) / "model.safetensors");
+  std::vector<io::NamedTensor> tensors;
+  for (const std::string& name : plain.names()) {
+    tensors.push_back({"language_model." + name, plain.at(name)});
+  }
+  io::write_safetensors(path("wrapped/model.safetensors"), tensors);
+  const SpecQATQuantizer ptq({nn::Scheme::k4w, 32, at::kBFloat16, nn::WeightGrid::kSymmetric});
+  for (const std::string& model : {std::string(model_path()), std::string(path("wrapped"))}) {
+    const TrainedModel opened = open_trained_model(model);
+    export_model(*export_source(opened, ptq), ExportFormat::kTorchAO, model + ".ao");
+  }
+  const auto read = [](const std::string& file) { return io::read_text_file(file); };
+  EXPECT_EQ(read(std::string(path("wrapped")) + ".ao/model.safetensors"),
+            read(std::string(model_path()) + ".ao/model.safetensors"));
+}
+
 TEST_F(ExportTest, FindsTheRecipeFromEveryFolderOfARun) {
   converted("run");
   const nn::QuantizationSpec spec{nn::Scheme::k8da4w, 32, at::kBFloat16,
