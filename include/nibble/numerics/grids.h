@@ -17,6 +17,7 @@
 ///   static G choose(P lowest, P highest)           parameters of a group from its extremes
 ///   C unclamped_code(F x)                          the integer before clamping
 ///   C dequantize(C code)                           the value of a code, exact in D
+///   C dequantize_centered(C code - kMidCode)       the same, of the int4 grids
 ///   C gradient(F g, M in_range)                    straight-through gradient, exact in D
 ///   kMinCode, kMaxCode                             inclusive
 ///   kIsSymmetric                                   only the largest magnitude of a group matters
@@ -54,6 +55,7 @@ struct SymmetricInt4 {
   static constexpr bool kIsSymmetric = true;
   static constexpr float kMinCode = -8.0f;
   static constexpr float kMaxCode = 7.0f;
+  static constexpr float kMidCode = 0.0f;
   static constexpr float kHalfWidth = 7.5f;
   using Product = promote_t<D, S>;
   template <class Q>
@@ -87,6 +89,10 @@ struct SymmetricInt4 {
   NIBBLE_HD F dequantize(F code) const {
     static_assert(!std::is_integral_v<F>, "codes are floats here");
     return convert<Product, D>(round_to<Product>(multiply(code, F(scale))));
+  }
+  template <class F>
+  NIBBLE_HD F dequantize_centered(F code) const {
+    return dequantize(code);
   }
   template <class F, class M>
   NIBBLE_HD auto gradient(F g, M in_range) const {
@@ -141,7 +147,11 @@ struct AffineInt4 {
   template <class F>
   NIBBLE_HD F dequantize(F code) const {
     static_assert(!std::is_integral_v<F>, "codes are floats here");
-    const F scaled = round_to<Product>(multiply(subtract(code, F(kMidCode)), F(scale)));
+    return dequantize_centered(subtract(code, F(kMidCode)));
+  }
+  template <class F>
+  NIBBLE_HD F dequantize_centered(F steps) const {
+    const F scaled = round_to<Product>(multiply(steps, F(scale)));
     return convert<Product, D>(round_to<Product>(add(scaled, F(zero_point))));
   }
   template <class F, class M>

@@ -16,29 +16,41 @@ constexpr int kLaneColumns = 32;  ///< that a lane reads at once: 16 bytes of co
 constexpr int kChunk = 4 * kLaneColumns;  ///< columns that a warp reads at once
 
 /// How the work is cut: a block takes `rows` tiles of rows at a time and all tokens; its warps
-/// share the columns out and add their sums in shared memory.
-template <int rows, int tokens, int warps>
+/// share the columns out and add their sums in shared memory. Each has `ahead` chunks of the weight
+/// under way.
+template <int rows, int tokens, int warps, int ahead>
 struct Cut {
   static constexpr int kRowTiles = rows;
   static constexpr int kTokenTiles = tokens;
   static constexpr int kWarps = warps;
+  static constexpr int kAhead = ahead;
   static constexpr int kRows = rows * kTileRows;
   static constexpr int kTokens = tokens * kTileTokens;
 };
 
-/// Two values from the nibbles at bits 0 and 16, in T.
+/// (word & mask) | bits in one instruction: with two constants the compiler makes two.
+template <uint32_t mask, uint32_t bits>
+__device__ __forceinline__ uint32_t masked_or(uint32_t word) {
+  uint32_t result;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(result) : "r"(word), "n"(mask), "n"(bits));
+  return result;
+}
+
+/// Two values from the nibbles at bits 0 and 16 of `word`, in T.
 template <class T, class S, class Grid>
-__device__ __forceinline__ uint32_t value_pair(const Grid& grid, uint32_t nibbles) {
+__device__ __forceinline__ uint32_t value_pair(const Grid& grid, uint32_t word) {
+  constexpr float kCenter = Grid::kMidCode - Grid::kMinCode;
   if constexpr (std::is_same_v<T, BFloat16> && std::is_same_v<S, BFloat16>) {
     // 128 + nibble, without a conversion.
-    const BFloat16x2 shifted = BFloat16x2::from_word(nibbles | 0x43004300u);
-    return grid.dequantize(subtract(shifted, BFloat16x2(128.0f - Grid::kMinCode))).word;
+    const BFloat16x2 shifted = BFloat16x2::from_word(masked_or<0x000f000fu, 0x43004300u>(word));
+    return grid.dequantize_centered(subtract(shifted, BFloat16x2(128.0f + kCenter))).word;
   } else {
-    const auto value = [&](uint32_t nibble) {
-      const float shifted = numerics::float_from_bits(nibble | 0x4b000000u);  // 2^23 + nibble
-      return grid.dequantize(numerics::subtract(shifted, 8388608.0f - Grid::kMinCode));
+    const auto value = [&](uint32_t bits) {
+      // 2^23 + nibble
+      const float shifted = numerics::float_from_bits(masked_or<0xfu, 0x4b000000u>(bits));
+      return grid.dequantize_centered(numerics::subtract(shifted, 8388608.0f + kCenter));
     };
-    return pack<T>(value(nibbles & 0xffffu), value(nibbles >> 16));
+    return pack<T>(value(word), value(word >> 16));
   }
 }
 
@@ -50,36 +62,58 @@ struct WeightChunk {
   S zeros[rows][2];
 };
 
-/// Reads the weight. Units of 32 columns are counted in 32 bits, divisions are multiplications:
-/// 64-bit ones took longer than all arithmetic on the weight.
-template <class S, class Cut>
-struct WeightReader {
-  const QuantizedLinearParams& p;
-  Divider units_per_group;
+/// Reads the weight chunk after chunk. Units of 32 columns are counted in 32 bits, divisions are
+/// multiplications: 64-bit ones took longer than all arithmetic on the weight.
+template <class S, class Grid, class Cut>
+class WeightReader {
+ public:
+  __device__ WeightReader(const QuantizedLinearParams& p, Divider units_per_group)
+      : p_(p),
+        units_per_group_(units_per_group),
+        units_(static_cast<uint32_t>(p.weight.cols / kLaneColumns)),
+        groups_(units_per_group.quotient(units_)) {}
 
-  /// Of the rows `row`, `row` + 8, and so on in further tiles. Rows beyond the last read that one;
-  /// what comes of them is never stored.
-  __device__ WeightChunk<S, Cut::kRowTiles> read(uint32_t row, uint32_t unit) const {
-    WeightChunk<S, Cut::kRowTiles> chunk;
-    const auto rows = static_cast<uint32_t>(p.weight.rows);
-    const auto units = static_cast<uint32_t>(p.weight.cols / kLaneColumns);
-    const uint32_t groups = units_per_group.quotient(units);
-    const uint32_t group = units_per_group.quotient(unit);
-    const auto* codes = reinterpret_cast<const uint4*>(p.packed_codes);
+  /// Goes to the rows `row`, `row` + 8, and so on in further tiles. Rows beyond the last read that
+  /// one; what comes of them is never stored.
+  __device__ void go_to(uint32_t row) {
+    const auto last = static_cast<uint32_t>(p_.weight.rows) - 1;
 #pragma unroll
     for (int tile = 0; tile < Cut::kRowTiles; ++tile) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const uint32_t wanted = row + tile * kTileRows + half * 8;
-        const uint64_t at = wanted < rows ? wanted : rows - 1;
-        chunk.codes[tile][half] = __ldg(codes + at * units + unit);
-        const uint64_t index = at * groups + group;
-        chunk.scales[tile][half] = static_cast<const S*>(p.scales)[index];
-        if (p.zeros != nullptr) chunk.zeros[tile][half] = static_cast<const S*>(p.zeros)[index];
+        const uint64_t at = wanted < last ? wanted : last;
+        codes_[tile][half] = reinterpret_cast<const uint4*>(p_.packed_codes) + at * units_;
+        scales_[tile][half] = static_cast<const S*>(p_.scales) + at * groups_;
+        if (!Grid::kIsSymmetric) {
+          zeros_[tile][half] = static_cast<const S*>(p_.zeros) + at * groups_;
+        }
+      }
+    }
+  }
+
+  __device__ WeightChunk<S, Cut::kRowTiles> read(uint32_t unit) const {
+    WeightChunk<S, Cut::kRowTiles> chunk;
+    const uint32_t group = units_per_group_.quotient(unit);
+#pragma unroll
+    for (int tile = 0; tile < Cut::kRowTiles; ++tile) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        chunk.codes[tile][half] = __ldg(codes_[tile][half] + unit);
+        chunk.scales[tile][half] = scales_[tile][half][group];
+        if (!Grid::kIsSymmetric) chunk.zeros[tile][half] = zeros_[tile][half][group];
       }
     }
     return chunk;
   }
+
+ private:
+  const QuantizedLinearParams& p_;
+  Divider units_per_group_;
+  uint32_t units_, groups_;
+  const uint4* codes_[Cut::kRowTiles][2];
+  const S* scales_[Cut::kRowTiles][2];
+  const S* zeros_[Cut::kRowTiles][2];
 };
 
 /// Eight consecutive columns of a token as the pairs (0,4) (1,5) (2,6) (3,7): those of a word of
@@ -89,51 +123,70 @@ __device__ __forceinline__ uint4 paired(const uint4& x) {
                     __byte_perm(x.y, x.w, 0x5410), __byte_perm(x.y, x.w, 0x7632));
 }
 
-/// The input in shared memory, paired, for all row tiles of the block. The four lanes t read
-/// neighbours, and two tokens lie half a line of banks apart: no two lanes meet in a bank.
-struct SharedInput {
-  uint4* octets;
-  uint32_t token_stride;
+/// The input in shared memory, paired, for all row tiles of the block, and after it a chunk of
+/// zeros for the lanes that have none. The four lanes t read neighbours, and two tokens lie half a
+/// line of banks apart: no two lanes meet in a bank.
+class SharedInput {
+ public:
+  static constexpr uint32_t kChunkOctets = kChunk / kOctet;
 
-  __host__ __device__ static uint32_t stride(int64_t cols) {
-    return static_cast<uint32_t>((cols + kChunk - 1) / kChunk * (kChunk / kOctet) + 4);
-  }
+  __device__ SharedInput(uint4* octets, uint32_t tokens, uint32_t cols)
+      : octets_(octets), tokens_(tokens), cols_(cols), stride_(stride(cols)) {}
+
   static int64_t bytes(int64_t tokens, int64_t cols) {
-    return tokens * stride(cols) * static_cast<int64_t>(sizeof(uint4));
-  }
-  /// Octet `octet` of lane t in a chunk.
-  __device__ static uint32_t index(uint32_t chunk, uint32_t octet, uint32_t t) {
-    return (chunk * (kLaneColumns / kOctet) + octet) * 4 + t;
+    return (tokens * stride(cols) + kChunkOctets) * static_cast<int64_t>(sizeof(uint4));
   }
 
   /// Called by all threads of the block; they synchronise afterwards.
-  __device__ void fill(const void* input, uint32_t tokens, uint32_t cols) const {
+  __device__ void fill(const void* input) const {
     const auto* source = static_cast<const uint4*>(input);
-    const uint32_t per_token = cols / kOctet;
-    for (uint32_t token = 0; token < tokens; ++token) {
+    const uint32_t per_token = cols_ / kOctet;
+    for (uint32_t token = 0; token < tokens_; ++token) {
       for (uint32_t at = threadIdx.x; at < per_token; at += blockDim.x) {
-        const uint32_t in_chunk = at % (kChunk / kOctet);
-        octets[token * token_stride + index(at / (kChunk / kOctet), in_chunk % 4, in_chunk / 4)] =
+        const uint32_t in_chunk = at % kChunkOctets;
+        octets_[token * stride_ + at - in_chunk + in_chunk % 4 * 4 + in_chunk / 4] =
             paired(__ldg(source + token * per_token + at));
       }
     }
+    if (threadIdx.x < kChunkOctets) zeros()[threadIdx.x] = make_uint4(0, 0, 0, 0);
   }
-  __device__ uint4 read(uint32_t token, uint32_t chunk, uint32_t octet, uint32_t t) const {
-    return octets[token * token_stride + index(chunk, octet, t)];
+
+  /// The first of the four octets of lane t in a chunk.
+  __device__ const uint4* lane(uint32_t token, uint32_t chunk, uint32_t t) const {
+    const bool inside = token < tokens_ && chunk * kChunk + t * kLaneColumns < cols_;
+    return (inside ? octets_ + token * stride_ + chunk * kChunkOctets : zeros()) + t;
   }
+  __device__ static uint4 octet(const uint4* lane, uint32_t index) { return lane[index * 4]; }
+
+ private:
+  __host__ __device__ static uint32_t stride(int64_t cols) {
+    return static_cast<uint32_t>((cols + kChunk - 1) / kChunk * kChunkOctets + 4);
+  }
+  __device__ uint4* zeros() const { return octets_ + tokens_ * stride_; }
+
+  uint4* octets_;
+  uint32_t tokens_, cols_, stride_;
 };
 
 /// The same read from memory each time, where it does not fit.
-template <class T>
-struct GlobalInput {
-  const T* input;
-  uint32_t cols;
+class GlobalInput {
+ public:
+  __device__ GlobalInput(const void* input, uint32_t tokens, uint32_t cols)
+      : octets_(static_cast<const uint4*>(input)), tokens_(tokens), cols_(cols) {}
 
-  __device__ uint4 read(uint32_t token, uint32_t chunk, uint32_t octet, uint32_t t) const {
-    const T* source =
-        input + uint64_t{token} * cols + chunk * kChunk + t * kLaneColumns + octet * kOctet;
-    return paired(__ldg(reinterpret_cast<const uint4*>(source)));
+  /// Null for a lane without input.
+  __device__ const uint4* lane(uint32_t token, uint32_t chunk, uint32_t t) const {
+    const uint32_t col = chunk * kChunk + t * kLaneColumns;
+    if (token >= tokens_ || col >= cols_) return nullptr;
+    return octets_ + (uint64_t{token} * cols_ + col) / kOctet;
   }
+  __device__ static uint4 octet(const uint4* lane, uint32_t index) {
+    return lane == nullptr ? make_uint4(0, 0, 0, 0) : paired(__ldg(lane + index));
+  }
+
+ private:
+  const uint4* octets_;
+  uint32_t tokens_, cols_;
 };
 
 __device__ __forceinline__ uint32_t word(const uint4& codes, int index) {
