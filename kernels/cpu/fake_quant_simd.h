@@ -52,7 +52,10 @@ NIBBLE_HD void fake_quantize_group(const Grid& grid, int64_t first, int64_t size
     const auto values = values_of_codes<V>(grid);
     quantize_blocks([&](V code, int64_t col, auto count) {
       const auto nibbles = code.to_nibbles(static_cast<int>(Grid::kMinCode));
-      if (output != nullptr) store(values[nibbles], output + col, count);
+      // A NaN stays one: of a scale whose inverse is infinite it is the code of 0.
+      if (output != nullptr) {
+        store(select(is_nan(code), code, values[nibbles]), output + col, count);
+      }
       if (packed_codes != nullptr) store_nibbles<V>(nibbles, packed_codes, col, count);
     });
   } else {

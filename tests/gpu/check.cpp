@@ -63,7 +63,7 @@ size_t compare_with_cpu(const Options& options) {
   std::vector<ComparisonShape> shapes = comparison_shapes();
   std::vector<Values> kinds = {Values::kSpecial};
   if (!options.check_small_only) {
-    kinds = {Values::kNormal, Values::kRawBits, Values::kHalves, Values::kSpecial};
+    kinds = {Values::kNormal, Values::kRawBits, Values::kHalves, Values::kSpecial, Values::kTiny};
     for (const ComparisonShape& shape : gpu_shapes()) shapes.push_back(shape);
   }
   const KernelSet cpu = cpu_kernels(kernels::best_cpu_isa());

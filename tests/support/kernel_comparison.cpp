@@ -72,6 +72,8 @@ class ValueSource {
         return finite_bits<T>();
       case Values::kSpecial:
         return special<T>();
+      case Values::kTiny:
+        return T(random_() % 4 == 0 ? 0.0f : normal_(random_) * 1e-6f);
     }
     fail("unknown kind of values");
   }

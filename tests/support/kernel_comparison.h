@@ -18,6 +18,7 @@ enum class Values : uint8_t {
   kRawBits,  ///< any finite bit pattern: subnormals, huge values
   kHalves,   ///< small multiples of 0.5: ties
   kSpecial,  ///< zeros of both signs, infinities, NaN, subnormals among normal ones
+  kTiny,     ///< about 1e-6 and zeros: the inverse of a float16 scale is infinite
 };
 
 struct ComparisonShape {

@@ -33,6 +33,7 @@ TEST_P(CpuKernels, EqualReferenceOnNormalValues) { expect_reference_bits(Values:
 TEST_P(CpuKernels, EqualReferenceOnAnyFiniteBits) { expect_reference_bits(Values::kRawBits); }
 TEST_P(CpuKernels, EqualReferenceOnTies) { expect_reference_bits(Values::kHalves); }
 TEST_P(CpuKernels, EqualReferenceOnSpecialValues) { expect_reference_bits(Values::kSpecial); }
+TEST_P(CpuKernels, EqualReferenceOnTinyValues) { expect_reference_bits(Values::kTiny); }
 
 INSTANTIATE_TEST_SUITE_P(Isa, CpuKernels, testing::ValuesIn(kernels::kAllCpuIsas),
                          [](const auto& isa) { return std::string(name_of(isa.param)); });
