@@ -25,20 +25,41 @@ std::unique_ptr<Checkpoint> open_snapshot(const fs::path& snapshot, const HubNam
   }
 }
 
+/// "name/file" in a folder that is here is a path with a mistake.
+bool may_be_hub_name(const std::optional<HubName>& name) {
+  return name && !fs::is_directory(fs::path(name->id).parent_path());
+}
+
 std::unique_ptr<Checkpoint> open_by_hub_name(const fs::path& path) {
   const std::optional<HubName> name = parse_hub_name(path.string());
-  NIBBLE_CHECK(name, "no model at \"", path.string(), "\": no such file or directory; ", kAllowed);
+  NIBBLE_CHECK(may_be_hub_name(name), "no model at \"", path.string(),
+               "\": no such file or directory; ", kAllowed);
   if (const auto snapshot = find_in_hub_cache(*name)) return open_snapshot(*snapshot, *name);
   fail("no model at \"", path.string(), "\": no such file or directory, and revision ",
        name->revision, " of ", name->id, " is not in the Hugging Face cache (",
        hub_cache_folder().string(), "); to download it: ", download_command(*name), "; ", kAllowed);
 }
 
+/// A training run holds models in folders of its own.
+std::unique_ptr<Checkpoint> open_directory(const fs::path& path) {
+  constexpr const char* kConfig = "config.json";
+  constexpr const char* kPlaces[] = {"model", "LATEST/model", "quantized"};
+  if (!path_exists(path / kConfig)) {
+    std::string found;
+    for (const char* place : kPlaces) {
+      if (path_exists(path / place / kConfig)) found.append(" ").append((path / place).string());
+    }
+    NIBBLE_CHECK(found.empty(), "the directory ", path.string(),
+                 " has no config.json: it is a training run. Its models:", found);
+  }
+  return open_hf_checkpoint(path);
+}
+
 }  // namespace
 
 std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& path) {
   if (!path_exists(path)) return open_by_hub_name(path);
-  if (fs::is_directory(path)) return open_hf_checkpoint(path);
+  if (fs::is_directory(path)) return open_directory(path);
   if (path.extension() == ".gguf" || is_gguf(path)) return open_gguf_checkpoint(path);
   fail("no model at \"", path.string(), "\": not a directory and not a GGUF file; ", kAllowed);
 }

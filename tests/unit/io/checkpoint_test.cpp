@@ -140,6 +140,16 @@ TEST_F(HfDirectory, NamesOfAnyLengthAreAnErrorOfOurs) {
   EXPECT_THROW(open_checkpoint(folder_ / std::string(5000, 'x')), Error);
 }
 
+TEST_F(CheckpointTest, ATrainingRunNamesTheModelsInIt) {
+  for (const char* place : {"LATEST/model", "quantized"}) {
+    fs::create_directories(folder_ / place);
+    write(fs::path(place) / "config.json", "{}");
+  }
+  EXPECT_THAT([&] { open_checkpoint(folder_.path()); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("training run"), HasSubstr("LATEST/model"),
+                                         HasSubstr("quantized"))));
+}
+
 TEST_F(CheckpointTest, AnUnknownPathSaysWhatWasLookedFor) {
   const auto open = [&] { open_checkpoint(folder_ / "none"); };
   EXPECT_THAT(open, ThrowsMessage<Error>(

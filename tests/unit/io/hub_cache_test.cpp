@@ -127,6 +127,14 @@ TEST_F(HubCache, AnIncompleteDownloadIsCompletedByTheSameCommand) {
                AllOf(HasSubstr("no weights in"), HasSubstr("hf download org/tiny.v1")));
 }
 
+TEST_F(HubCache, AMissingFileOfALocalFolderIsNoHubName) {
+  const fs::path before = fs::current_path();
+  fs::create_directories(home_ / "models");
+  fs::current_path(home_.path());
+  expect_error("models/tiny.v1", AllOf(HasSubstr("no such file"), Not(HasSubstr("hf download"))));
+  fs::current_path(before);
+}
+
 TEST_F(HubCache, NothingLeadsOutOfTheCache) {
   write_snapshot(default_cache(), kCommit);
   write_reference(default_cache(), "main", "../../..");
