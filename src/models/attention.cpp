@@ -134,14 +134,16 @@ Tensor AttentionImpl::attend(const Tensor& query, const Tensor& key, const Tenso
 Tensor AttentionImpl::attend_soft_capped(const Tensor& query, const Tensor& key,
                                          const Tensor& value, const AttentionMask& mask) const {
   const double scale = config_.attention_scale.value_or(1.0 / std::sqrt(config_.head_dim));
-  // [B, kv heads, heads of a group, T, head_dim] against [B, kv heads, 1, S, head_dim].
-  const Tensor grouped = query.unflatten(1, {config_.num_kv_heads, -1});
-  const Tensor scores = at::matmul(grouped, key.unsqueeze(2).transpose(-2, -1)) * scale;
-  Tensor capped = soft_cap(scores, *config_.attention_soft_cap);
+  // The heads of a group and the queries are the rows of one product with their common keys, which
+  // are read where they lie.
+  const int64_t kv_heads = config_.num_kv_heads, tokens = query.size(2);
+  const Tensor grouped = query.unflatten(1, {kv_heads, -1}).flatten(2, 3);
+  const Tensor scores = at::matmul(grouped, key.transpose(-2, -1)) * scale;
+  Tensor capped = soft_cap(scores, *config_.attention_soft_cap).unflatten(2, {-1, tokens});
   if (mask.bias.defined()) capped = capped + mask.bias.unsqueeze(2);
   const Tensor weights = at::softmax(capped, -1, at::kFloat).to(value.scalar_type());
   const Tensor kept = at::dropout(weights, config_.attention_dropout, is_training());
-  return at::matmul(kept, value.unsqueeze(2)).flatten(1, 2);
+  return at::matmul(kept.flatten(2, 3), value).unflatten(2, {-1, tokens}).flatten(1, 2);
 }
 
 }  // namespace nibble::models

@@ -1,44 +1,18 @@
-#include <nibble/core/error.h>
 #include <nibble/models/generation.h>
 #include <nibble/models/rope.h>
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <cmath>
+
+#include "generated_row.h"
 
 namespace nibble::models {
 namespace {
 
 using at::Tensor;
-
-/// Evaluation mode for the lifetime of the object.
-class EvalScope {
- public:
-  explicit EvalScope(torch::nn::Module& model) : model_(model), was_training_(model.is_training()) {
-    model_.eval();
-  }
-  ~EvalScope() { model_.train(was_training_); }
-  EvalScope(const EvalScope&) = delete;
-  EvalScope& operator=(const EvalScope&) = delete;
-
- private:
-  torch::nn::Module& model_;
-  bool was_training_;
-};
-
-void check_options(const GenerationOptions& options) {
-  NIBBLE_CHECK(options.max_new_tokens >= 1, "max_new_tokens must be at least 1, got ",
-               options.max_new_tokens);
-  NIBBLE_CHECK(options.temperature >= 0.0 && std::isfinite(options.temperature),
-               "temperature must be 0 (greedy) or above, got ", options.temperature);
-  NIBBLE_CHECK(options.top_k >= 0, "top_k must be 0 (off) or above, got ", options.top_k);
-  NIBBLE_CHECK(options.top_p > 0.0 && options.top_p <= 1.0,
-               "top_p must be above 0 and at most 1, got ", options.top_p);
-}
 
 /// The tokens of `text` that the cache does not hold: one after the first call, unless all have to
 /// be rotated anew.
@@ -50,6 +24,24 @@ Tensor next_input(const std::vector<int64_t>& text, KVCache& cache, const ModelC
 }
 
 }  // namespace
+
+std::optional<double> GenerationCost::decode_tokens_per_second() const {
+  if (decode_tokens == 0) return std::nullopt;
+  return static_cast<double>(decode_tokens) / decode_seconds;
+}
+
+double GenerationCost::prefill_tokens_per_second() const {
+  return static_cast<double>(prefill_tokens) / prefill_seconds;
+}
+
+GenerationCost& GenerationCost::operator+=(const GenerationCost& other) {
+  prefill_tokens += other.prefill_tokens;
+  decode_tokens += other.decode_tokens;
+  prefill_seconds += other.prefill_seconds;
+  decode_seconds += other.decode_seconds;
+  kv_cache_bytes = std::max(kv_cache_bytes, other.kv_cache_bytes);
+  return *this;
+}
 
 int64_t sample_token(const Tensor& logits, const GenerationOptions& options,
                      at::Generator& generator) {
@@ -71,43 +63,32 @@ int64_t sample_token(const Tensor& logits, const GenerationOptions& options,
 Generation generate(CausalLMImpl& model, std::span<const int64_t> prompt,
                     const GenerationOptions& options) {
   check_options(options);
-  const int64_t context = model.config().max_position_embeddings;
-  const int64_t length = static_cast<int64_t>(prompt.size());
-  NIBBLE_CHECK(length >= 1 && length < context, "the prompt has ", length,
-               " tokens; this model takes 1 to ", context - 1);
-  const int64_t limit = std::min(options.max_new_tokens, context - length);
-  const std::vector<int64_t>& stops =
-      options.stop_ids ? *options.stop_ids : model.config().eos_token_ids;
-
+  GeneratedRow row(model.config(), prompt, options);
   const at::NoGradGuard no_grad;
   const EvalScope eval(model);
-  at::Generator generator = at::detail::createCPUGenerator(options.seed);
+  PrefixCache own;
+  PrefixCache& kept = options.cache ? *options.cache : own;
   // The last new token is never fed back, so the cache needs no room for it.
-  KVCache cache = model.make_cache(1, length + limit - 1);
+  KVCache& cache = kept.begin(model, prompt, row.prompt_length() + row.limit() - 1);
   const at::Device device = model.parameters().front().device();
-  Generation result;
-  std::vector<int64_t> text(prompt.begin(), prompt.end());
-  while (true) {
-    const Tensor input = next_input(text, cache, model.config());
+  GenerationCost cost;
+  Stopwatch watch;
+  while (!row.done()) {
+    const Tensor input = next_input(row.text(), cache, model.config());
     const Tensor hidden = model.hidden_states(input.to(device).unsqueeze(0), {.cache = &cache});
-    const int64_t token = sample_token(model.logits(hidden[0][-1]), options, generator);
-    result.tokens.push_back(token);
-    text.push_back(token);
-    const bool wanted = !options.on_token || options.on_token(token);
-    if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
-      result.finish = FinishReason::kStopToken;
-      return result;
-    }
-    if (!wanted) {
-      result.finish = FinishReason::kCallback;
-      return result;
-    }
-    if (static_cast<int64_t>(result.tokens.size()) == limit) {
-      result.finish =
-          limit < options.max_new_tokens ? FinishReason::kContextLimit : FinishReason::kTokenLimit;
-      return result;
+    row.extend(model.logits(hidden[0][-1]));
+    if (row.new_tokens() == 1) {
+      cost.prefill_seconds = watch.lap();
+      cost.prefill_tokens = input.size(0);
     }
   }
+  cost.decode_seconds = watch.lap();
+  cost.decode_tokens = row.new_tokens() - 1;
+  cost.kv_cache_bytes = cache.bytes();
+  kept.end(row.text());
+  Generation result = row.result();
+  result.cost = cost;
+  return result;
 }
 
 }  // namespace nibble::models

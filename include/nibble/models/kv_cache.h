@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/TensorOptions.h>
 
 #include <cstdint>
 #include <utility>
@@ -8,8 +9,9 @@
 
 namespace nibble::models {
 
-/// Keys and values of the tokens that a model has seen, in memory allocated once. For inference
-/// only: it is written in place, so autograd must be off.
+/// Keys and values of the tokens that a model has seen, in memory allocated ahead: a new token is
+/// written behind the others and nothing is copied. For inference only: it is written in place, so
+/// autograd must be off.
 class KVCache {
  public:
   struct Shape {
@@ -24,6 +26,9 @@ class KVCache {
   /// Tokens that every layer holds.
   int64_t length() const { return length_; }
   int64_t capacity() const { return shape_.capacity; }
+  int64_t batch() const { return shape_.batch; }
+  /// Of the memory allocated, full or not.
+  int64_t bytes() const;
 
   /// Appends `key` and `value` [batch, kv_heads, T, head_dim] of one layer and returns views of all
   /// that the layer holds now, [batch, kv_heads, length() + T, head_dim]. Throws Error when the
@@ -35,11 +40,19 @@ class KVCache {
   void set_rotation(int64_t rotation);
   /// Counts the tokens that every layer has appended. The model calls it once a forward.
   void advance(int64_t tokens) { length_ += tokens; }
+  /// Makes room for `capacity` tokens. Growing copies what the cache holds, so it at least doubles.
+  void reserve(int64_t capacity);
+  /// A cache of `rows` rows that each hold what this one's only row holds, with room for
+  /// `capacity` tokens. Throws Error when this one has more rows or more tokens.
+  KVCache repeated(int64_t rows, int64_t capacity) const;
   /// Forgets all but the first `length` tokens.
   void truncate(int64_t length);
 
  private:
+  at::Tensor allocate() const;
+
   Shape shape_;
+  at::TensorOptions options_;
   int64_t length_ = 0;
   int64_t rotation_ = 0;
   std::vector<at::Tensor> keys_;  ///< a layer each: [batch, kv_heads, capacity, head_dim]

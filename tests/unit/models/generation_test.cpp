@@ -12,6 +12,7 @@ namespace nibble::models {
 namespace {
 
 using ::testing::ElementsAre;
+using testing::long_rope_config;
 using testing::tiny_config;
 using testing::tiny_model;
 using testing::with;
@@ -36,16 +37,6 @@ TEST(Generation, GreedyEqualsFullForwards) {
   EXPECT_EQ(result.tokens, greedy_without_cache(*model, kPrompt, 12));
   EXPECT_EQ(result.finish, FinishReason::kTokenLimit);
   EXPECT_TRUE(model->is_training());
-}
-
-/// A Phi-3 whose rotation changes after 8 tokens.
-nlohmann::json long_rope_config() {
-  nlohmann::json config = with(tiny_config(), "architectures", {"Phi3ForCausalLM"});
-  config["pad_token_id"] = nullptr;
-  config["original_max_position_embeddings"] = 8;
-  config["rope_scaling"] = {
-      {"type", "longrope"}, {"short_factor", {1.0, 1.2}}, {"long_factor", {1.5, 4.0}}};
-  return config;
 }
 
 TEST(Generation, RotatesAllTokensAnewWhereLongRopeOutgrowsItsContext) {

@@ -44,4 +44,14 @@ inline nlohmann::json with(nlohmann::json config, const char* key, nlohmann::jso
   return config;
 }
 
+/// A Phi-3 whose rotation changes after 8 tokens.
+inline nlohmann::json long_rope_config() {
+  nlohmann::json config = with(tiny_config(), "architectures", {"Phi3ForCausalLM"});
+  config["pad_token_id"] = nullptr;
+  config["original_max_position_embeddings"] = 8;
+  config["rope_scaling"] = {
+      {"type", "longrope"}, {"short_factor", {1.0, 1.2}}, {"long_factor", {1.5, 4.0}}};
+  return config;
+}
+
 }  // namespace nibble::models::testing
