@@ -1,3 +1,4 @@
+#include <nibble/text/stream_decoder.h>
 #include <nibble/text/tokenizer.h>
 
 #include <gtest/gtest.h>
@@ -50,6 +51,13 @@ class tokenizer_golden : public testing::TestWithParam<std::string> {
     tokenizer_.emplace(Tokenizer::from_json(read_maybe_compressed(path), path.string()));
   }
 
+  std::string decode_streamed(const std::vector<int64_t>& ids) const {
+    StreamDecoder stream(*tokenizer_);
+    std::string text;
+    for (const int64_t id : ids) text += stream.push(id);
+    return text + stream.finish();
+  }
+
   std::optional<Tokenizer> tokenizer_;
 };
 
@@ -67,6 +75,7 @@ TEST_P(tokenizer_golden, EncodesAndDecodesAsTheReference) {
     EXPECT_EQ(tokenizer_->encode_ids(text, false), ids_no_special);
     EXPECT_EQ(tokenizer_->decode(ids_no_special, false), truth["decoded"].get<std::string>());
     EXPECT_EQ(tokenizer_->decode(ids, true), truth["decoded_skip_special"].get<std::string>());
+    EXPECT_EQ(decode_streamed(ids), truth["decoded_skip_special"].get<std::string>());
 
     const Encoding encoding = tokenizer_->encode(text, true);
     EXPECT_EQ(encoding.ids, ids);
