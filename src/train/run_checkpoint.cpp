@@ -74,11 +74,10 @@ std::vector<fs::path> newest_first(const fs::path& directory) {
 }
 
 void write_state(const fs::path& file, const RunState& state) {
-  nlohmann::ordered_json json = {{"next_step", state.next_step},
-                                 {"epoch", state.epoch},
-                                 {"loader", state.loader},
-                                 {"identity", state.identity},
-                                 {"validation_pending", state.validation_pending}};
+  nlohmann::ordered_json json = {
+      {"next_step", state.next_step}, {"epoch", state.epoch},
+      {"loader", state.loader},       {"identity", state.identity},
+      {"data_hash", state.data_hash}, {"validation_pending", state.validation_pending}};
   if (state.lowest_val_loss.has_value()) json["lowest_val_loss"] = *state.lowest_val_loss;
   io::write_file_atomically(file, json.dump(2) + "\n");
 }
@@ -160,6 +159,7 @@ RunState read_run_state(const fs::path& folder) {
     state.epoch = json.at("epoch").get<int64_t>();
     state.loader = json.at("loader");
     state.identity = json.at("identity");
+    state.data_hash = json.value("data_hash", std::string());
     state.validation_pending = json.value("validation_pending", false);
     if (json.contains("lowest_val_loss")) state.lowest_val_loss = json["lowest_val_loss"];
     return state;

@@ -31,6 +31,11 @@ fs::path run_checkpoint_of(const fs::path& path) {
   return is_run_checkpoint(newest) ? newest : fs::path();
 }
 
+/// The same for every way to write the path of what exists; a name on the hub stays as it is.
+std::string normal_path(const std::string& path) {
+  return io::path_exists(path) ? fs::canonical(path).string() : path;
+}
+
 }  // namespace
 
 std::optional<nn::QuantizationSpec> TrainedModel::spec() const {
@@ -47,6 +52,9 @@ TrainedModel open_trained_model(const fs::path& path) {
     model.checkpoint = io::open_checkpoint(model_directory(run));
     model.dtype = scalar_type(recipe.model.torch_dtype);
     if (recipe.qat.enabled) model.quantizer = make_quantizer(recipe.qat);
+    const RunState state = read_run_state(run);
+    model.training = {normal_path(recipe.model.pretrained_model_name_or_path), state.data_hash,
+                      state.next_step};
     return model;
   }
   model.checkpoint = io::open_checkpoint(path);

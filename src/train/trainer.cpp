@@ -1,5 +1,6 @@
 #include <nibble/core/error.h>
 #include <nibble/core/log.h>
+#include <nibble/data/fingerprint.h>
 #include <nibble/data/loader.h>
 #include <nibble/eval/teacher_forcing.h>
 #include <nibble/models/loading.h>
@@ -191,6 +192,7 @@ class Trainer::Impl {
   void load_data() {
     format_ = data::read_text_format(*source_, recipe_.dataset.chat_template);
     train_data_ = load_dataset(recipe_.dataset, *format_, model_->config());
+    data_hash_ = data::fingerprint(train_data_.rows);
     for (const auto& [name, dataset] : recipe_.validation_datasets) {
       const data::TextFormat format = dataset.chat_template.has_value()
                                           ? data::read_text_format(*source_, dataset.chat_template)
@@ -373,6 +375,7 @@ class Trainer::Impl {
   void save_checkpoint(bool lowest, Progress& progress) {
     state_.loader = loader_->state();
     state_.identity = identity_of(recipe_, *model_);
+    state_.data_hash = data_hash_;
     const fs::path folder =
         checkpoints_.save(*model_, *source_, *optimizer_, state_, to_yaml(recipe_), lowest);
     progress.print("saved " + folder.string());
@@ -381,6 +384,7 @@ class Trainer::Impl {
     }
   }
 
+  std::string data_hash_;
   std::unique_ptr<data::Loader> loader_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<LrSchedule> lr_;

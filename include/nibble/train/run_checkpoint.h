@@ -20,6 +20,7 @@ struct RunState {
   nlohmann::json loader;  ///< data::Loader::state()
   /// What must be the same for the run to be the same (model, data, schedule): name -> value.
   nlohmann::json identity;
+  std::string data_hash;  ///< data::fingerprint() of the training rows; empty: not recorded
   std::optional<double> lowest_val_loss;
   /// Validation was due after the last step, but the run was stopped: the resumed run does it
   /// first.

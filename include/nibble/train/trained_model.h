@@ -4,11 +4,21 @@
 #include <nibble/quantization/export_source.h>
 #include <nibble/quantization/quantizer.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
 
 namespace nibble::train {
+
+/// What a training checkpoint says about how its weights came about. Models are comparable where
+/// these agree.
+struct TrainingRecord {
+  std::string base;       ///< the model that training began with
+  std::string data_hash;  ///< of the training rows; empty: an older checkpoint
+  int64_t steps = 0;      ///< optimizer steps done
+};
 
 /// A model on disk with what is known of its quantization.
 struct TrainedModel {
@@ -19,6 +29,7 @@ struct TrainedModel {
   at::ScalarType dtype = at::kFloat;
   /// The checkpoint holds integers already.
   bool is_quantized = false;
+  std::optional<TrainingRecord> training;  ///< of a training checkpoint
 
   /// How its Linears are, or are to be, quantized; empty for a full-precision model.
   std::optional<nn::QuantizationSpec> spec() const;

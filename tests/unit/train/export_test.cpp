@@ -1,5 +1,6 @@
 #include <nibble/eval/model_loading.h>
 #include <nibble/io/gguf.h>
+#include <nibble/io/json.h>
 #include <nibble/io/safetensors.h>
 #include <nibble/nn/swap.h>
 #include <nibble/quantization/export.h>
@@ -10,6 +11,7 @@
 #include <torch/torch.h>
 
 #include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
 
 #include <fstream>
 
@@ -133,6 +135,23 @@ TEST_F(ExportTest, TensorsAreFoundUnderAnyPrefix) {
   const auto read = [](const std::string& file) { return io::read_text_file(file); };
   EXPECT_EQ(read(std::string(path("wrapped")) + ".ao/model.safetensors"),
             read(std::string(model_path()) + ".ao/model.safetensors"));
+}
+
+TEST_F(ExportTest, KnowsWhatARunWasTrainedOn) {
+  converted("run");
+  converted("other", {"--dataset.split=train[:12]"});
+  const TrainingRecord record = *open_trained_model(path("run")).training;
+  EXPECT_EQ(record.base, std::filesystem::canonical(model_path()).string());
+  EXPECT_EQ(record.steps, 3);
+  EXPECT_EQ(record.data_hash.size(), 16u);
+  EXPECT_NE(open_trained_model(path("other")).training->data_hash, record.data_hash);
+  EXPECT_FALSE(open_trained_model(model_path()).training);
+
+  const auto state = path("run") / "LATEST" / "state.json";
+  nlohmann::json older = io::read_json_file(state);
+  older.erase("data_hash");
+  io::write_json_file(state, older);
+  EXPECT_EQ(open_trained_model(path("run")).training->data_hash, "");
 }
 
 TEST_F(ExportTest, FindsTheRecipeFromEveryFolderOfARun) {
