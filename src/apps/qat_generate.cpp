@@ -1,58 +1,51 @@
 #include <nibble/core/error.h>
 #include <nibble/data/row_encoder.h>
+#include <nibble/eval/chat_session.h>
 #include <nibble/eval/model_loading.h>
 #include <nibble/models/generation.h>
-#include <nibble/nn/quantization_spec.h>
+#include <nibble/text/stream_decoder.h>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include <chrono>
+#include <algorithm>
 #include <iostream>
 #include <string>
+#include <unistd.h>
+#include <vector>
 
+#include "chat.h"
 #include "checks.h"
+#include "generation_report.h"
+#include "prompts.h"
+#include "quantization_flags.h"
 #include "run_main.h"
 
 namespace {
 
+using nibble::apps::GenerationReport;
+using nibble::data::TextFormat;
 using nibble::models::Generation;
+using nlohmann::ordered_json;
 
 struct Arguments {
   std::string model;
-  std::string prompt;
+  nibble::apps::PromptFlags prompts;
   std::string dtype = "float32";
-  bool raw = false;
-  bool json = false;
+  bool chat = false, json = false;
+  int64_t batch_size = 8;
   nibble::models::GenerationOptions options;
 };
 
-const char* name_of(nibble::models::FinishReason reason) {
-  switch (reason) {
-    case nibble::models::FinishReason::kStopToken:
-      return "stop";
-    case nibble::models::FinishReason::kTokenLimit:
-      return "length";
-    case nibble::models::FinishReason::kContextLimit:
-      return "context";
-    case nibble::models::FinishReason::kCallback:
-      return "cancelled";
-  }
-  return "unknown";
-}
-
-std::vector<int64_t> encode(const nibble::data::TextFormat& format, const Arguments& arguments) {
-  if (arguments.raw) {
-    return format.tokenizer.encode_ids(arguments.prompt, /*add_special_tokens=*/true);
-  }
-  return nibble::data::encode_prompt(format, nibble::data::to_conversation(arguments.prompt));
-}
-
-int generate(int argc, char** argv) {
-  Arguments arguments;
-  CLI::App app{"Asks a model: full precision or quantized, Hugging Face directory or GGUF."};
+void add_options(CLI::App& app, Arguments& arguments) {
   app.add_option("--model", arguments.model)->required();
-  app.add_option("--prompt", arguments.prompt, "the user's message")->required();
+  arguments.prompts.add(app);
+  app.add_flag("--chat", arguments.chat, "reads messages; the default on a terminal without prompt")
+      ->excludes("--prompt")
+      ->excludes("--prompts")
+      ->excludes("--raw");
+  app.add_option("--batch-size", arguments.batch_size, "prompts answered at once, default 8")
+      ->check(nibble::apps::positive_integer());
   app.add_option("--max-new-tokens", arguments.options.max_new_tokens)
       ->check(nibble::apps::positive_integer());
   app.add_option("--temperature", arguments.options.temperature, "0: greedy");
@@ -60,43 +53,94 @@ int generate(int argc, char** argv) {
   app.add_option("--top-p", arguments.options.top_p);
   app.add_option("--seed", arguments.options.seed);
   app.add_option("--dtype", arguments.dtype)->check(CLI::IsMember({"float32", "bfloat16"}));
-  app.add_flag("--raw", arguments.raw, "no chat template: the prompt is continued");
-  app.add_flag("--json", arguments.json, "one JSON object instead of text");
-  CLI11_PARSE(app, argc, argv);
+  app.add_flag("--json", arguments.json,
+               "one JSON object instead of text; in a chat one an answer");
+}
 
-  const auto loaded = nibble::eval::load_any_model(
-      arguments.model, {.dtype = arguments.dtype == "float32" ? at::kFloat : at::kBFloat16});
-  const auto format = nibble::data::read_text_format(*loaded.checkpoint);
-  const std::vector<int64_t> prompt = encode(format, arguments);
+ordered_json to_json(size_t prompt_tokens, const Generation& answer, const std::string& text) {
+  return {{"prompt_tokens", prompt_tokens},
+          {"tokens", answer.tokens},
+          {"text", text},
+          {"finish_reason", nibble::apps::name_of(answer.finish)}};
+}
 
-  std::vector<int64_t> seen;
-  size_t printed = 0;
+void answer_one(nibble::models::CausalLMImpl& model, const TextFormat& format,
+                const std::vector<int64_t>& prompt, Arguments& arguments,
+                GenerationReport& report) {
+  nibble::text::StreamDecoder stream(format.tokenizer);
+  std::string text;
+  const auto show = [&](const std::string& piece) {
+    text += piece;
+    if (!arguments.json) std::cout << piece << std::flush;
+  };
   arguments.options.on_token = [&](int64_t token) {
-    seen.push_back(token);
-    const std::string text = format.tokenizer.decode(seen, /*skip_special_tokens=*/true);
-    // A character may take several tokens; its first ones decode to U+FFFD.
-    if (!arguments.json && !text.ends_with("\xef\xbf\xbd")) {
-      std::cout << text.substr(std::min(printed, text.size())) << std::flush;
-      printed = text.size();
-    }
+    show(stream.push(token));
     return true;
   };
-  const auto start = std::chrono::steady_clock::now();
-  const Generation answer = nibble::models::generate(*loaded.model, prompt, arguments.options);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-
-  const std::string text = format.tokenizer.decode(answer.tokens, /*skip_special_tokens=*/true);
+  const Generation answer = nibble::models::generate(model, prompt, arguments.options);
+  show(stream.finish());
+  report.cost = answer.cost;
   if (arguments.json) {
-    const nlohmann::ordered_json json = {{"prompt_tokens", prompt.size()},
-                                         {"tokens", answer.tokens},
-                                         {"text", text},
-                                         {"finish_reason", name_of(answer.finish)},
-                                         {"seconds", seconds.count()}};
-    std::cout << json.dump() << std::endl;
-  } else {
-    // What was held back as an unfinished character and stayed one.
-    std::cout << text.substr(std::min(printed, text.size())) << std::endl;
+    ordered_json json = to_json(prompt.size(), answer, text);
+    report.write(json);
+    std::cout << json.dump();
   }
+  std::cout << std::endl;
+}
+
+void answer_all(nibble::models::CausalLMImpl& model, const TextFormat& format,
+                const std::vector<std::vector<int64_t>>& prompts, const Arguments& arguments,
+                GenerationReport& report) {
+  ordered_json answers = ordered_json::array();
+  const auto batch_size = static_cast<size_t>(arguments.batch_size);
+  for (size_t begin = 0; begin < prompts.size(); begin += batch_size) {
+    const auto batch =
+        std::span(prompts).subspan(begin, std::min(batch_size, prompts.size() - begin));
+    const auto result = nibble::models::generate_batch(model, batch, arguments.options);
+    report.cost += result.cost;
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const std::string text = format.tokenizer.decode(result.rows[i].tokens, true);
+      if (arguments.json) {
+        answers.push_back(to_json(batch[i].size(), result.rows[i], text));
+      } else {
+        std::cout << "--- " << begin + i + 1 << "\n" << text << std::endl;
+      }
+    }
+  }
+  if (!arguments.json) return;
+  ordered_json json = {{"answers", std::move(answers)}};
+  report.write(json);
+  std::cout << json.dump() << std::endl;
+}
+
+void chat(nibble::models::CausalLMImpl& model, const TextFormat& format, const Arguments& arguments,
+          GenerationReport& report) {
+  nibble::eval::ChatSession session(model, format, arguments.options, arguments.prompts.system);
+  nibble::apps::run_chat(session, {std::cin, std::cout, std::cerr}, arguments.json,
+                         ::isatty(STDIN_FILENO) == 1, report);
+}
+
+int generate(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App app{"Asks a model: full precision or quantized, Hugging Face directory or GGUF."};
+  add_options(app, arguments);
+  CLI11_PARSE(app, argc, argv);
+  const bool asked = arguments.prompts.any();
+  NIBBLE_CHECK(asked || arguments.chat || ::isatty(STDIN_FILENO) == 1,
+               "nothing to answer: give --prompt, --prompts or --chat");
+
+  const auto loaded = nibble::eval::load_any_model(
+      arguments.model, {.dtype = nibble::apps::dtype_from(arguments.dtype)});
+  const TextFormat format = nibble::data::read_text_format(*loaded.checkpoint);
+  GenerationReport report{.model_bytes = nibble::eval::memory_bytes(*loaded.model)};
+  if (!asked) {
+    chat(*loaded.model, format, arguments, report);
+  } else if (const auto prompts = arguments.prompts.encode(format); arguments.prompts.single()) {
+    answer_one(*loaded.model, format, prompts.front(), arguments, report);
+  } else {
+    answer_all(*loaded.model, format, prompts, arguments, report);
+  }
+  if (!arguments.json && report.cost.prefill_tokens > 0) report.print(std::cerr);
   return 0;
 }
 
