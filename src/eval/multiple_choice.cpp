@@ -1,14 +1,17 @@
 #include <nibble/core/error.h>
+#include <nibble/data/batch.h>
 #include <nibble/data/conversation.h>
 #include <nibble/data/row.h>
 #include <nibble/eval/multiple_choice.h>
 #include <nibble/eval/scoring.h>
+#include <nibble/models/rope.h>
 
 #include <torch/torch.h>
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 
 namespace nibble::eval {
 namespace {
@@ -19,37 +22,103 @@ int64_t character_count(const std::string& text) {
                        [](char byte) { return (static_cast<unsigned char>(byte) & 0xc0) != 0x80; });
 }
 
-double log_likelihood(models::CausalLMImpl& model, const std::vector<int64_t>& ids,
-                      size_t context_tokens) {
-  const at::Tensor all = torch::tensor(ids, at::kLong).unsqueeze(0);
-  const int64_t positions = all.size(1) - 1;
-  at::Tensor labels = all.narrow(1, 1, positions).clone();
-  labels.narrow(1, 0, static_cast<int64_t>(context_tokens) - 1).fill_(data::kIgnoreIndex);
-  const TargetScores scores = score_targets(model, all.narrow(1, 0, positions), labels);
-  return -scores.nll.to(at::kDouble).sum().item<double>();
+/// Token ids of the context with each ending, and how many of them are the context's.
+struct TokenizedQuestion {
+  std::vector<std::vector<int64_t>> texts;
+  size_t context_tokens = 0;
+};
+
+TokenizedQuestion tokenize(const text::Tokenizer& tokenizer, const ChoiceQuestion& question) {
+  const auto encode = [&](const std::string& text) {
+    return tokenizer.encode_ids(text, /*add_special_tokens=*/false);
+  };
+  TokenizedQuestion tokens;
+  tokens.context_tokens = encode(question.context).size();
+  NIBBLE_CHECK(tokens.context_tokens > 0, "a multiple choice question needs a context");
+  for (const std::string& ending : question.endings) {
+    tokens.texts.push_back(encode(question.context + " " + ending));
+    NIBBLE_CHECK(tokens.texts.back().size() > tokens.context_tokens, "the ending \"", ending,
+                 "\" adds no token to \"", question.context, "\"");
+  }
+  return tokens;
+}
+
+/// How many tokens of the context can be computed once: all texts begin with them, and its last
+/// token, which predicts an ending's first, is not among them.
+size_t shared_tokens(const models::CausalLMImpl& model, const TokenizedQuestion& question) {
+  const std::vector<int64_t>& first = question.texts.front();
+  size_t shared = question.context_tokens - 1, longest = 0;
+  for (const std::vector<int64_t>& text : question.texts) {
+    const auto end = first.begin() + static_cast<std::ptrdiff_t>(shared);
+    shared =
+        static_cast<size_t>(std::mismatch(first.begin(), end, text.begin()).first - first.begin());
+    longest = std::max(longest, text.size());
+  }
+  // Keys that are to be rotated anew for the longer text cannot be shared.
+  const auto rotation = [&](size_t tokens) {
+    return models::rotation_of(model.config(), static_cast<int64_t>(tokens));
+  };
+  return rotation(shared) == rotation(longest) ? shared : 0;
+}
+
+/// Scores the rows behind the first `shared` tokens of `texts`, whose keys and values are
+/// computed once.
+TargetScores score_rows(models::CausalLMImpl& model, const std::vector<int64_t>& text,
+                        size_t shared, const at::Tensor& ids, const at::Tensor& labels) {
+  if (shared == 0) return score_targets(model, ids, labels);
+  const auto length = static_cast<int64_t>(shared);
+  models::KVCache prefix = model.make_cache(1, length);
+  const at::Tensor beginning = at::tensor(at::ArrayRef<int64_t>(text).slice(0, shared), at::kLong);
+  model.hidden_states(beginning.unsqueeze(0).to(device_of(model)), {.cache = &prefix});
+  models::KVCache cache = prefix.repeated(ids.size(0), length + ids.size(1));
+  return score_targets(model, ids, labels, &cache);
+}
+
+/// Of each ending, summed over its tokens.
+std::vector<double> log_likelihoods(models::CausalLMImpl& model,
+                                    const TokenizedQuestion& question) {
+  const size_t shared = shared_tokens(model, question);
+  std::vector<data::Row> rows;
+  std::vector<const data::Row*> pointers;
+  rows.reserve(question.texts.size());
+  for (const std::vector<int64_t>& text : question.texts) {
+    const auto begin = text.begin() + static_cast<std::ptrdiff_t>(shared);
+    data::Row row{{begin, text.end() - 1}, {begin + 1, text.end()}};
+    std::fill_n(row.labels.begin(), question.context_tokens - 1 - shared, data::kIgnoreIndex);
+    pointers.push_back(&rows.emplace_back(std::move(row)));
+  }
+  const data::Batch batch = data::collate(pointers, /*pad_id=*/0);
+  const auto matrix = [&](const std::vector<int64_t>& values) {
+    return torch::tensor(values, at::kLong).view({batch.rows, batch.length});
+  };
+  const at::Tensor nll =
+      score_rows(model, question.texts.front(), shared, matrix(batch.ids), matrix(batch.labels))
+          .nll.to(at::kDouble);
+  std::vector<double> sums;
+  int64_t begin = 0;
+  for (const data::Row& row : rows) {
+    sums.push_back(-nll.narrow(0, begin, row.target_count()).sum().item<double>());
+    begin += row.target_count();
+  }
+  return sums;
 }
 
 ChoiceScores score_question(models::CausalLMImpl& model, const text::Tokenizer& tokenizer,
                             const ChoiceQuestion& question) {
-  const size_t context_tokens =
-      tokenizer.encode_ids(question.context, /*add_special_tokens=*/false).size();
-  NIBBLE_CHECK(context_tokens > 0, "a multiple choice question needs a context");
   ChoiceScores scores;
+  scores.log_likelihoods = log_likelihoods(model, tokenize(tokenizer, question));
   std::vector<double> normalized;
-  for (const std::string& ending : question.endings) {
-    const std::vector<int64_t> ids =
-        tokenizer.encode_ids(question.context + " " + ending, /*add_special_tokens=*/false);
-    NIBBLE_CHECK(ids.size() > context_tokens, "the ending \"", ending, "\" adds no token to \"",
-                 question.context, "\"");
-    scores.log_likelihoods.push_back(log_likelihood(model, ids, context_tokens));
-    normalized.push_back(scores.log_likelihoods.back() /
-                         static_cast<double>(character_count(ending)));
+  for (size_t i = 0; i < question.endings.size(); ++i) {
+    normalized.push_back(scores.log_likelihoods[i] /
+                         static_cast<double>(character_count(question.endings[i])));
   }
   const auto best = [](const std::vector<double>& values) {
     return static_cast<size_t>(std::max_element(values.begin(), values.end()) - values.begin());
   };
   scores.predicted = best(scores.log_likelihoods);
   scores.predicted_normalized = best(normalized);
+  scores.right = scores.predicted == question.label;
+  scores.right_normalized = scores.predicted_normalized == question.label;
   return scores;
 }
 
@@ -85,17 +154,43 @@ MultipleChoice evaluate_multiple_choice(models::CausalLMImpl& model,
   MultipleChoice result;
   for (const ChoiceQuestion& question : questions) {
     result.questions.push_back(score_question(model, tokenizer, question));
-    const ChoiceScores& scores = result.questions.back();
-    result.acc += scores.predicted == question.label ? 1 : 0;
-    result.acc_norm += scores.predicted_normalized == question.label ? 1 : 0;
+    result.acc += result.questions.back().right ? 1 : 0;
+    result.acc_norm += result.questions.back().right_normalized ? 1 : 0;
   }
   result.acc /= static_cast<double>(questions.size());
   result.acc_norm /= static_cast<double>(questions.size());
   return result;
 }
 
+/// As lm-evaluation-harness: the deviation of a sample over the root of its size.
+double MultipleChoice::standard_error(double share) const {
+  const auto count = static_cast<double>(questions.size());
+  return count > 1 ? std::sqrt(share * (1 - share) / (count - 1)) : 0.0;
+}
+
+AccuracyLoss accuracy_loss(const MultipleChoice& reference, const MultipleChoice& result) {
+  NIBBLE_CHECK(reference.questions.size() == result.questions.size() && !result.questions.empty(),
+               "the results are of ", reference.questions.size(), " and ", result.questions.size(),
+               " questions");
+  double sum = 0, squares = 0;
+  for (size_t i = 0; i < result.questions.size(); ++i) {
+    const double lost = static_cast<double>(reference.questions[i].right_normalized) -
+                        static_cast<double>(result.questions[i].right_normalized);
+    sum += lost;
+    squares += lost * lost;
+  }
+  const auto count = static_cast<double>(result.questions.size());
+  const double mean = sum / count;
+  const double variance = count > 1 ? (squares - count * mean * mean) / (count - 1) : 0.0;
+  return {mean, std::sqrt(variance / count)};
+}
+
 nlohmann::json to_json(const MultipleChoice& result) {
-  return {{"acc", result.acc}, {"acc_norm", result.acc_norm}, {"rows", result.questions.size()}};
+  return {{"acc", result.acc},
+          {"acc_stderr", result.acc_standard_error()},
+          {"acc_norm", result.acc_norm},
+          {"acc_norm_stderr", result.acc_norm_standard_error()},
+          {"rows", result.questions.size()}};
 }
 
 }  // namespace nibble::eval

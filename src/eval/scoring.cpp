@@ -38,15 +38,16 @@ at::Device device_of(const models::CausalLMImpl& model) {
 }
 
 TargetScores score_targets(models::CausalLMImpl& model, const at::Tensor& ids,
-                           const at::Tensor& labels) {
+                           const at::Tensor& labels, models::KVCache* cache) {
   NIBBLE_CHECK(ids.dim() == 2 && ids.sizes() == labels.sizes(), "ids and labels are [B, T], found ",
                ids.sizes(), " and ", labels.sizes());
   const at::Device device = device_of(model);
   const at::Tensor all_labels = labels.to(device).flatten();
   const at::Tensor positions = (all_labels != data::kIgnoreIndex).nonzero().squeeze(1);
   const at::Tensor targets = all_labels.index_select(0, positions);
-  const at::Tensor hidden =
-      model.hidden_states(ids.to(device), {}).flatten(0, 1).index_select(0, positions);
+  const at::Tensor hidden = model.hidden_states(ids.to(device), {.cache = cache})
+                                .flatten(0, 1)
+                                .index_select(0, positions);
   std::vector<at::Tensor> nll, correct;
   for (int64_t begin = 0; begin < targets.size(0); begin += kBlock) {
     const int64_t size = std::min(kBlock, targets.size(0) - begin);

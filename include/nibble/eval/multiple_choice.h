@@ -25,26 +25,44 @@ struct ChoiceQuestion {
 std::vector<ChoiceQuestion> read_hellaswag_questions(const data::RowSelection& selection);
 
 struct ChoiceScores {
-  std::vector<double> log_likelihoods;  ///< of the endings, summed over their tokens, nats
-  size_t predicted = 0;                 ///< the ending with the highest
-  size_t predicted_normalized = 0;      ///< the same after division by the ending's characters
+  std::vector<double> log_likelihoods = {};  ///< of the endings, summed over their tokens, nats
+  size_t predicted = 0;                      ///< the ending with the highest
+  size_t predicted_normalized = 0;           ///< the same after division by the ending's characters
+  bool right = false;                        ///< `predicted` is the label
+  bool right_normalized = false;
 };
 
 struct MultipleChoice {
   double acc = 0;       ///< share of questions where `predicted` is right
   double acc_norm = 0;  ///< share where `predicted_normalized` is right
   std::vector<ChoiceScores> questions;
+
+  double acc_standard_error() const { return standard_error(acc); }
+  double acc_norm_standard_error() const { return standard_error(acc_norm); }
+
+ private:
+  double standard_error(double share) const;
 };
+
+/// How much of acc_norm one model has lost against another on the same questions.
+struct AccuracyLoss {
+  double lost = 0;            ///< of 1; negative: it is better
+  double standard_error = 0;  ///< of the paired difference
+};
+
+/// Throws Error when the results are not of the same number of questions.
+AccuracyLoss accuracy_loss(const MultipleChoice& reference, const MultipleChoice& result);
 
 /// The convention of lm-evaluation-harness: the continuation is a blank and the ending, context and
 /// continuation are tokenized together without special tokens and cut at the context's own number
-/// of tokens. Ties go to the first ending. Throws Error for no questions, a context without tokens
+/// of tokens. Ties go to the first ending. What the endings of a question share is computed once.
+/// Throws Error for no questions, a context without tokens
 /// or an ending that adds none.
 MultipleChoice evaluate_multiple_choice(models::CausalLMImpl& model,
                                         const text::Tokenizer& tokenizer,
                                         std::span<const ChoiceQuestion> questions);
 
-/// {"acc", "acc_norm", "rows"}
+/// {"acc", "acc_stderr", "acc_norm", "acc_norm_stderr", "rows"}
 nlohmann::json to_json(const MultipleChoice& result);
 
 }  // namespace nibble::eval

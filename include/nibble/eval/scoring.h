@@ -35,10 +35,11 @@ struct TargetScores {
 
 /// Scores the positions whose label is not data::kIgnoreIndex.
 ///   ids, labels  [B, T] int64 on any device; rows may be padded on the right
-/// Logits are made for those positions only, a block at a time, and reduced in float32. Call it
-/// inside an EvaluationScope. Throws Error when the shapes differ.
+/// Logits are made for those positions only, a block at a time, and reduced in float32. With a
+/// `cache` the rows go on from what it holds. Call it inside an EvaluationScope. Throws Error when
+/// the shapes differ.
 TargetScores score_targets(models::CausalLMImpl& model, const at::Tensor& ids,
-                           const at::Tensor& labels);
+                           const at::Tensor& labels, models::KVCache* cache = nullptr);
 
 /// The device of the model's parameters.
 at::Device device_of(const models::CausalLMImpl& model);

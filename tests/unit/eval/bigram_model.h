@@ -21,12 +21,16 @@ class BigramModel : public models::CausalLMImpl {
         table_(register_parameter("table", std::move(table))),
         child_(register_module("child", torch::nn::Dropout(0.5))) {}
 
-  at::Tensor hidden_states(const at::Tensor& token_ids, const models::ForwardOptions&) override {
+  at::Tensor hidden_states(const at::Tensor& token_ids,
+                           const models::ForwardOptions& options) override {
     NIBBLE_CHECK(!is_training(), "scored in training mode");
+    if (options.cache) options.cache->advance(token_ids.size(1));
     return table_.index({token_ids});
   }
   at::Tensor logits(const at::Tensor& hidden) override { return hidden.clone(); }
-  models::KVCache make_cache(int64_t, int64_t) const override { fail("no cache"); }
+  models::KVCache make_cache(int64_t batch, int64_t capacity) const override {
+    return {{.num_layers = 0, .batch = batch, .capacity = capacity}, table_.options()};
+  }
   bool has_tied_embeddings() const override { return false; }
 
   torch::nn::Dropout& child() { return child_; }

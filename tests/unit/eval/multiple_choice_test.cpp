@@ -1,12 +1,17 @@
 #include <nibble/core/error.h>
+#include <nibble/eval/model_loading.h>
 #include <nibble/eval/multiple_choice.h>
+#include <nibble/eval/scoring.h>
 #include <nibble/io/file.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <cmath>
+
 #include "support/temp_dir.h"
+#include "support/tiny_model.h"
 #include "unit/data/tiny_text_format.h"
 #include "unit/eval/bigram_model.h"
 
@@ -39,7 +44,65 @@ TEST(MultipleChoice, NormalizesByCharactersNotBytes) {
   const MultipleChoice result = evaluate_multiple_choice(model, tokenizer, questions);
   EXPECT_EQ(result.questions[0].predicted, 0u);
   EXPECT_EQ(result.questions[0].predicted_normalized, 1u);
-  EXPECT_EQ(to_json(result), nlohmann::json::parse(R"({"acc": 0.0, "acc_norm": 1.0, "rows": 1})"));
+  EXPECT_EQ(to_json(result),
+            nlohmann::json::parse(R"({"acc": 0.0, "acc_stderr": 0.0, "acc_norm": 1.0,
+                                      "acc_norm_stderr": 0.0, "rows": 1})"));
+}
+
+/// Plain forwards of whole texts, one at a time.
+std::vector<double> scored_one_by_one(models::CausalLMImpl& model, const text::Tokenizer& tokenizer,
+                                      const ChoiceQuestion& question) {
+  const EvaluationScope scope(model);
+  const auto context = tokenizer.encode_ids(question.context, false).size();
+  std::vector<double> sums;
+  for (const std::string& ending : question.endings) {
+    const auto ids = tokenizer.encode_ids(question.context + " " + ending, false);
+    const at::Tensor log_p =
+        model.forward(torch::tensor(ids, at::kLong).unsqueeze(0))[0].log_softmax(-1);
+    double sum = 0;
+    for (size_t i = context; i < ids.size(); ++i) {
+      sum += log_p[static_cast<int64_t>(i) - 1][ids[i]].item<double>();
+    }
+    sums.push_back(sum);
+  }
+  return sums;
+}
+
+TEST(MultipleChoice, ASharedContextChangesNothing) {
+  const TempDir folder;
+  nibble::testing::write_tiny_model(folder / "model");
+  const LoadedModel loaded = load_any_model(folder / "model");
+  const auto tokenizer = text::Tokenizer::from_json(loaded.checkpoint->tokenizer_json());
+  const std::vector<ChoiceQuestion> questions = {
+      {"A man sits on a roof", {"he eats", "is ripping level tiles off", "x"}, 0},
+      {"a", {"b", "cd"}, 1},  // the only token of the context is not shared
+      {"two lines\n\nhere", {"\nfive", "one"}, 0}};
+  const MultipleChoice result = evaluate_multiple_choice(*loaded.model, tokenizer, questions);
+  for (size_t i = 0; i < questions.size(); ++i) {
+    const auto truth = scored_one_by_one(*loaded.model, tokenizer, questions[i]);
+    for (size_t ending = 0; ending < truth.size(); ++ending) {
+      EXPECT_NEAR(result.questions[i].log_likelihoods[ending], truth[ending], kFloatSum * 10);
+    }
+  }
+}
+
+TEST(MultipleChoice, TellsTheStandardErrors) {
+  MultipleChoice reference, result;
+  // Of five questions: both right, lost, lost, won, both wrong.
+  const bool before[] = {true, true, true, false, false},
+             after[] = {true, false, false, true, false};
+  for (int i = 0; i < 5; ++i) {
+    reference.questions.push_back({.right_normalized = before[i]});
+    result.questions.push_back({.right_normalized = after[i]});
+  }
+  const AccuracyLoss loss = accuracy_loss(reference, result);
+  EXPECT_DOUBLE_EQ(loss.lost, 0.2);
+  // Differences 0 1 1 -1 0: deviation sqrt(0.7), over sqrt(5).
+  EXPECT_DOUBLE_EQ(loss.standard_error, std::sqrt(0.7 / 5));
+  result.acc_norm = 0.4;
+  EXPECT_DOUBLE_EQ(result.acc_norm_standard_error(), std::sqrt(0.4 * 0.6 / 4));
+  result.questions.pop_back();
+  EXPECT_THROW(accuracy_loss(reference, result), Error);
 }
 
 TEST(MultipleChoice, RefusesNothingToScore) {
