@@ -1,38 +1,21 @@
 #include "html_report.h"
 
+#include <nibble/eval/html.h>
+
 #include <algorithm>
 #include <cmath>
-#include <iomanip>
 #include <sstream>
+#include <vector>
 
 namespace quickstart {
 namespace {
 
+using nibble::eval::html::escape;
+using nibble::eval::html::fixed;
+
 constexpr double kWidth = 720;
 constexpr double kHeight = 240;
 constexpr double kMargin = 40;
-
-std::string escape(const std::string& text) {
-  std::string result;
-  for (const char c : text) {
-    if (c == '&') {
-      result += "&amp;";
-    } else if (c == '<') {
-      result += "&lt;";
-    } else if (c == '>') {
-      result += "&gt;";
-    } else {
-      result += c;
-    }
-  }
-  return result;
-}
-
-std::string fixed(double value, int digits) {
-  std::ostringstream out;
-  out << std::fixed << std::setprecision(digits) << value;
-  return out.str();
-}
 
 std::string percent(double value) { return fixed(100 * value, 1) + " %"; }
 
@@ -83,17 +66,32 @@ std::string chart(const std::vector<Curve>& curves) {
   return svg.str();
 }
 
-std::string result_row(const char* name, const nibble::eval::ModelResult& result, double cost) {
-  return std::string("<tr><th>") + name + "</th><td>" + fixed(result.loss, 4) + "</td><td>" +
-         (cost > 0 ? "+" : "") + fixed(cost, 4) + "</td><td>" +
-         percent(result.exact_match.value_or(0)) + "</td></tr>";
+using Cells = std::vector<std::string>;
+
+Cells result_cells(const char* name, const nibble::eval::ModelResult& result, double cost) {
+  return {name, fixed(result.loss, 4), (cost > 0 ? "+" : "") + fixed(cost, 4),
+          percent(result.exact_match.value_or(0))};
 }
 
-std::string size_row(const char* name, const nibble::eval::SizeChange& size) {
-  return std::string("<tr><th>") + name + "</th><td>" +
-         fixed(static_cast<double>(size.full_precision_bytes) / 1e6, 1) + " MB</td><td>" +
-         fixed(static_cast<double>(size.quantized_bytes) / 1e6, 1) + " MB</td><td>" +
-         fixed(size.ratio(), 2) + "x smaller</td></tr>";
+std::string result_table(const nibble::eval::RecoveryReport& report) {
+  return nibble::eval::html::table(
+      {{"model", "loss (NLL)", "against full precision", "exact match"},
+       result_cells("full precision", report.full_precision, 0),
+       result_cells("int4 after training (PTQ)", report.ptq, report.ptq_cost()),
+       result_cells("int4 with QAT", report.qat, report.qat_cost())});
+}
+
+Cells size_cells(const char* name, const nibble::eval::SizeChange& size) {
+  return {name, fixed(static_cast<double>(size.full_precision_bytes) / 1e6, 1) + " MB",
+          fixed(static_cast<double>(size.quantized_bytes) / 1e6, 1) + " MB",
+          fixed(size.ratio(), 2) + "x smaller"};
+}
+
+std::string size_table(const nibble::eval::RecoveryReport& report) {
+  std::vector<Cells> rows = {{"", "bfloat16", "quantized", ""}};
+  if (report.layers) rows.push_back(size_cells("quantized layers", *report.layers));
+  if (report.file) rows.push_back(size_cells("whole file, embedding int8", *report.file));
+  return nibble::eval::html::table(rows);
 }
 
 std::string answer_cell(const std::string& answer, const std::string& expected) {
@@ -101,39 +99,25 @@ std::string answer_cell(const std::string& answer, const std::string& expected) 
          escape(answer) + "</td>";
 }
 
-constexpr const char* kStyle =
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;"
-    "color:#222}table{border-collapse:collapse;margin:1em 0}td,th{border:1px solid #ccc;"
-    "padding:.3em .6em;text-align:left;vertical-align:top}svg{width:100%;max-width:760px}"
-    "svg text{font-size:11px}.right{background:#eaf6ea}.wrong{background:#fbeaea}";
-
 }  // namespace
 
 std::string to_html(const Outcome& outcome) {
   const auto& report = outcome.report;
   std::ostringstream html;
-  html << "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>nibble quickstart"
-       << "</title><style>" << kStyle << "</style><h1>int4 with and without QAT</h1><p>A "
+  html << "<h1>int4 with and without QAT</h1><p>A "
        << "language model learns to redact personal data. Both branches start from the same "
        << "warm-up and see the same rows for the same number of steps; the held-out rows have "
        << "other names, numbers and sentences. Seed " << outcome.settings.seed << ", "
        << fixed(outcome.seconds / 60, 1) << " minutes.</p><h2>Training loss</h2>"
-       << chart(outcome.curves) << "<h2>" << outcome.settings.held_out_rows
-       << " held-out rows</h2><table><tr><th>model</th><th>loss (NLL)</th><th>against full "
-       << "precision</th><th>exact match</th></tr>"
-       << result_row("full precision", report.full_precision, 0)
-       << result_row("int4 after training (PTQ)", report.ptq, report.ptq_cost())
-       << result_row("int4 with QAT", report.qat, report.qat_cost()) << "</table><p>";
+       << chart(outcome.curves) << "<h2>" << outcome.settings.held_out_rows << " held-out rows</h2>"
+       << result_table(report) << "<p>";
   if (report.recovered().has_value()) {
     html << "QAT wins back <b>" << percent(*report.recovered())
          << "</b> of the loss that quantizing after training costs.";
   }
   html << " Exact match: every token of the answer is the model's first choice given the true "
-       << "tokens before it.</p><h2>Size</h2><table><tr><th></th><th>bfloat16</th><th>quantized"
-       << "</th><th></th></tr>";
-  if (report.layers) html << size_row("quantized layers", *report.layers);
-  if (report.file) html << size_row("whole file, embedding int8", *report.file);
-  html << "</table><h2>Answers</h2><table><tr><th>message</th><th>full precision</th><th>PTQ</th>"
+       << "tokens before it.</p><h2>Size</h2>" << size_table(report)
+       << "<h2>Answers</h2><table><tr><th>message</th><th>full precision</th><th>PTQ</th>"
        << "<th>QAT</th></tr>";
   for (const Answer& answer : outcome.answers) {
     html << "<tr><td>" << escape(answer.message) << "</td>"
@@ -143,8 +127,8 @@ std::string to_html(const Outcome& outcome) {
   }
   html << "</table><p>The rows shown are chosen: first some that QAT lost, then some that only PTQ "
        << "lost, then the first ones.</p><h2>A question to the int4 model</h2><p>"
-       << escape(outcome.question) << "</p><p><b>" << escape(outcome.reply) << "</b></p></html>\n";
-  return html.str();
+       << escape(outcome.question) << "</p><p><b>" << escape(outcome.reply) << "</b></p>";
+  return nibble::eval::html::page("nibble quickstart", html.str());
 }
 
 nlohmann::ordered_json to_json(const Outcome& outcome) {
