@@ -1,5 +1,6 @@
 #include <nibble/core/error.h>
 #include <nibble/data/row_encoder.h>
+#include <nibble/eval/comparison.h>
 #include <nibble/eval/logits.h>
 #include <nibble/eval/model_loading.h>
 #include <nibble/eval/multiple_choice.h>
@@ -11,67 +12,19 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <iostream>
-#include <optional>
-#include <string>
-#include <vector>
 
 #include "checks.h"
-#include "quantization_flags.h"
+#include "compared_models.h"
+#include "eval_arguments.h"
 #include "run_main.h"
 
 namespace {
 
-struct Arguments {
-  std::string model, dtype = "float32";
-  nibble::apps::QuantizationFlags quantization;  ///< without a scheme: no PTQ
-  std::string perplexity;
-  std::optional<int64_t> context;
-  std::optional<int64_t> max_tokens;
-  std::string hellaswag;
-  std::optional<int64_t> limit;
-  std::vector<int64_t> logits;
-  std::string logits_path = "logits.safetensors";
-  std::string json;
-};
+using nibble::apps::EvalArguments;
 
-void add_options(CLI::App& app, Arguments& arguments) {
-  const CLI::IsMember dtypes({"float32", "bfloat16"});
-  app.add_option("--model", arguments.model, "Hugging Face directory, GGUF file or converted model")
-      ->required();
-  app.add_option("--dtype", arguments.dtype, "of weights and compute")->check(dtypes);
-  arguments.quantization.add(app, "--quantize",
-                             "post-training quantization; default group 32 and float32 scales for "
-                             "8da4w, group 128, asymmetric and bfloat16 for 4w",
-                             /*need_scheme=*/true);
-  auto* perplexity =
-      app.add_option("--perplexity", arguments.perplexity, "a text file, read as it is");
-  app.add_option("--context", arguments.context,
-                 "tokens in a window, default 512 or what the model can hold")
-      ->needs(perplexity);
-  app.add_option("--max-tokens", arguments.max_tokens, "of the text")
-      ->check(nibble::apps::positive_integer())
-      ->needs(perplexity);
-  auto* hellaswag =
-      app.add_option("--hellaswag", arguments.hellaswag, "JSONL rows: query, endings, label");
-  app.add_option("--limit", arguments.limit, "rows of --hellaswag")
-      ->check(nibble::apps::positive_integer())
-      ->needs(hellaswag);
-  auto* logits = app.add_option("--logits", arguments.logits, "token ids")->delimiter(',');
-  app.add_option("--out", arguments.logits_path, "where --logits go (safetensors)")->needs(logits);
-  app.add_option("--json", arguments.json, "results as JSON");
-}
-
-nibble::QuantizeConfig ptq_config(const nibble::apps::QuantizationFlags& flags) {
-  nibble::QuantizeConfig config = flags.scheme == "8da4w"
-                                      ? nibble::int8_dynamic_activation_int4_weight()
-                                      : nibble::int4_weight_only();
-  config.spec = flags.applied_to(config.spec);
-  return config;
-}
-
-nlohmann::json run(const Arguments& arguments, nibble::eval::LoadedModel& loaded) {
+nlohmann::json measure(const EvalArguments& arguments, nibble::eval::LoadedModel& loaded) {
+  nibble::models::CausalLMImpl& model = *loaded.model;
   const auto tokenizer = nibble::text::Tokenizer::from_json(loaded.checkpoint->tokenizer_json(),
                                                             arguments.model + ": tokenizer");
   nlohmann::json results = nlohmann::json::object();
@@ -84,44 +37,60 @@ nlohmann::json run(const Arguments& arguments, nibble::eval::LoadedModel& loaded
     NIBBLE_CHECK(ids.size() >= 2, arguments.perplexity,
                  ": perplexity needs at least 2 tokens, got ", ids.size(),
                  arguments.max_tokens ? " under --max-tokens" : "");
-    constexpr int64_t kDefaultContext = 512;
-    const int64_t context = arguments.context.value_or(
-        std::min(kDefaultContext, loaded.model->config().max_position_embeddings));
-    results["perplexity"] = to_json(nibble::eval::evaluate_perplexity(*loaded.model, ids, context));
+    const int64_t context =
+        arguments.context.value_or(nibble::eval::default_context(model.config()));
+    results["perplexity"] = to_json(nibble::eval::evaluate_perplexity(model, ids, context));
   }
   if (!arguments.hellaswag.empty()) {
-    const auto questions = nibble::eval::read_hellaswag_questions(
-        {.paths = {arguments.hellaswag}, .limit = arguments.limit});
+    const auto questions = arguments.questions(arguments.limit);
     results["hellaswag"] =
-        to_json(nibble::eval::evaluate_multiple_choice(*loaded.model, tokenizer, questions));
+        to_json(nibble::eval::evaluate_multiple_choice(model, tokenizer, questions));
+  }
+  if (const auto rows = arguments.row_selection()) {
+    const auto format = nibble::data::read_text_format(*loaded.checkpoint);
+    const auto dataset = nibble::data::load_sft_dataset(*rows, arguments.row_options(), format);
+    results["rows"] = to_json(nibble::eval::evaluate_rows(model, dataset.rows));
   }
   if (!arguments.logits.empty()) {
-    nibble::eval::write_logits(*loaded.model, arguments.logits, arguments.logits_path);
+    nibble::eval::write_logits(model, arguments.logits, arguments.logits_path);
     results["logits"] = {{"path", arguments.logits_path}, {"tokens", arguments.logits.size()}};
   }
   return results;
 }
 
-int evaluate(int argc, char** argv) {
-  Arguments arguments;
-  CLI::App app{
-      "Measures a model in full precision, under post-training quantization, or converted."};
-  add_options(app, arguments);
-  CLI11_PARSE(app, argc, argv);
-  NIBBLE_CHECK(
-      !arguments.perplexity.empty() || !arguments.hellaswag.empty() || !arguments.logits.empty(),
-      "nothing to measure: give --perplexity, --hellaswag or --logits");
-  if (!arguments.json.empty()) nibble::apps::check_can_write("--json", arguments.json);
-  if (!arguments.logits.empty()) nibble::apps::check_can_write("--out", arguments.logits_path);
-
+nlohmann::json evaluate_one(const EvalArguments& arguments) {
   auto loaded = nibble::eval::load_any_model(arguments.model,
                                              {.dtype = nibble::apps::dtype_from(arguments.dtype)});
   if (!arguments.quantization.scheme.empty()) {
-    std::cerr << nibble::quantize_(*loaded.model, ptq_config(arguments.quantization)).to_string()
-              << std::endl;
+    const auto config = arguments.quantization.post_training_config();
+    std::cerr << nibble::quantize_(*loaded.model, config).to_string() << std::endl;
   }
-  const nlohmann::json results = run(arguments, loaded);
+  nlohmann::json results = measure(arguments, loaded);
   std::cout << results.dump(2) << std::endl;
+  return results;
+}
+
+nlohmann::json compare(const EvalArguments& arguments) {
+  const auto models = nibble::apps::read_compared_models(arguments.compare,
+                                                         nibble::apps::dtype_from(arguments.dtype));
+  const auto comparison = nibble::eval::compare_models(models, arguments.comparison_task());
+  std::cout << to_text(comparison) << std::flush;
+  if (!arguments.html.empty()) {
+    nibble::io::write_file_atomically(arguments.html, to_html(comparison));
+  }
+  return to_json(comparison);
+}
+
+int evaluate(int argc, char** argv) {
+  EvalArguments arguments;
+  CLI::App app{
+      "Measures a model in full precision, under post-training quantization, or converted; or "
+      "compares several."};
+  arguments.add(app);
+  CLI11_PARSE(app, argc, argv);
+  arguments.check();
+  const nlohmann::json results =
+      arguments.compare.empty() ? evaluate_one(arguments) : compare(arguments);
   if (!arguments.json.empty()) nibble::io::write_json_file(arguments.json, results);
   return 0;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <nibble/nn/quantization_spec.h>
+#include <nibble/quantization/quantize.h>
 
 #include <CLI/CLI.hpp>
 
@@ -47,6 +48,14 @@ struct QuantizationFlags {
       spec.grid = grid == "symmetric" ? nn::WeightGrid::kSymmetric : nn::WeightGrid::kAsymmetric;
     }
     return spec;
+  }
+
+  /// The defaults of quantize_() for the scheme, with what was given.
+  QuantizeConfig post_training_config() const {
+    QuantizeConfig config =
+        scheme == "8da4w" ? int8_dynamic_activation_int4_weight() : int4_weight_only();
+    config.spec = applied_to(config.spec);
+    return config;
   }
 };
 

@@ -13,7 +13,13 @@ struct Perplexity {
   double value = 0;    ///< exp(nll_sum / scored)
   double nll_sum = 0;  ///< nats
   int64_t scored = 0;  ///< tokens
+
+  /// Nats a token.
+  double loss() const { return nll_sum / static_cast<double>(scored); }
 };
+
+/// The usual window: 512 tokens, or what the model can hold.
+int64_t default_context(const models::ModelConfig& config);
 
 /// Perplexity of a text of token ids, cut into windows of `context` tokens without overlap. The
 /// first token of each window has no context and is not scored. Throws Error when `context` is less
