@@ -1,6 +1,8 @@
 #pragma once
 
+#include <nibble/kernels/cpu_isa.h>
 #include <nibble/kernels/fake_quant.h>
+#include <nibble/kernels/int8_linear.h>
 
 /// The kernels of one instruction set, each over rows [row_begin, row_end).
 namespace nibble::kernels::cpu {
@@ -12,8 +14,19 @@ struct CpuKernels {
   void (*dequantize)(const DequantizeParams& params, int64_t row_begin, int64_t row_end);
 };
 
+struct Int8LinearKernels {
+  void (*arrange)(const Int8ActivationParams& params, int64_t token_begin, int64_t token_end);
+  void (*multiply)(const Int8LinearParams& params, int64_t row_begin, int64_t row_end,
+                   void* scratch);
+};
+
 // Each lives in a file that is compiled for its instruction set.
 extern const CpuKernels kAvx2Kernels;
 extern const CpuKernels kAvx512Kernels;
+extern const Int8LinearKernels kAvx2Int8Linear;
+extern const Int8LinearKernels kAvx512VnniInt8Linear;
+
+/// Throws Error for one that this machine or this build does not have.
+void check_supported(CpuIsa isa);
 
 }  // namespace nibble::kernels::cpu

@@ -1,0 +1,265 @@
+#pragma once
+
+#include <nibble/numerics/pack_int4.h>
+
+#include <cstring>
+
+#include "../grid_dispatch.h"
+#include "cpu_kernels.h"
+
+/// The integer Linear over one set of integer instructions W (int8_avx2.h, int8_avx512_vnni.h). The
+/// rows of a tile lie in the lanes of W's registers: a tile's codes are unpacked and transposed into
+/// the scratch once, and every token then multiplies them without summing over lanes.
+///
+/// Whatever is instantiated here must depend on W or be always inlined, see host_device.h.
+namespace nibble::kernels::cpu {
+
+/// Four packed bytes of a row, eight codes: a step. Its even columns come first, then the odd ones.
+inline constexpr int64_t kStepColumns = 8;
+inline constexpr int64_t kStepBytes = 4;
+inline constexpr int kHalves = 2;
+
+/// Unpacked rows in the scratch; kVectors registers of rows lie side by side.
+template <class W>
+struct Tile {
+  static constexpr int64_t kRows = W::kVectors * W::kLanes;
+  static_assert(kInt8LinearTileRows % kRows == 0);
+
+  NIBBLE_HD Tile(const GroupedMatrix& m, void* scratch)
+      : steps(m.cols / kStepColumns),
+        group_steps(m.group_size / kStepColumns),
+        groups(m.cols / m.group_size),
+        codes(static_cast<int8_t*>(scratch)),
+        code_sums(reinterpret_cast<int32_t*>(codes + kRows * m.cols)),
+        scales(reinterpret_cast<float*>(code_sums + kRows * groups)) {}
+
+  NIBBLE_HD int8_t* codes_at(int64_t step, int half, int vector) const {
+    return codes + ((step * kHalves + half) * W::kVectors + vector) * W::kLanes * kStepBytes;
+  }
+  /// Two 16-bit halves a lane, see negated_offset().
+  NIBBLE_HD int32_t* code_sums_at(int64_t group, int vector) const {
+    return code_sums + (group * W::kVectors + vector) * W::kLanes;
+  }
+  NIBBLE_HD float* scales_at(int64_t group, int vector) const {
+    return scales + (group * W::kVectors + vector) * W::kLanes;
+  }
+
+  int64_t steps;
+  int64_t group_steps;
+  int64_t groups;
+  int8_t* codes;
+  int32_t* code_sums;
+  float* scales;
+};
+
+/// A group's sum of codes has up to 23 bits. W::split() makes two 16-bit halves of it, so that their
+/// products with the halves of this take zero point times sum away in one instruction:
+/// -(z + 128) in the lower half, -128 times as much in the upper one.
+NIBBLE_HD uint32_t negated_offset(float zero) {
+  const int offset = 128 + (zero == zero ? static_cast<int>(zero) : 0);  // NaN: any integer will do
+  return static_cast<uint32_t>(-128 * offset) << 16 | (static_cast<uint32_t>(-offset) & 0xffffu);
+}
+
+/// The address of each lane's row; lanes beyond the last row repeat it.
+template <class W, class T>
+struct RowPointers {
+  NIBBLE_HD RowPointers(const T* base, int64_t stride, int64_t first, int64_t end) {
+    for (int64_t i = 0; i < W::kLanes; ++i) {
+      rows[i] = base + (first + i < end ? first + i : end - 1) * stride;
+    }
+  }
+  const T* rows[W::kLanes];
+};
+
+template <class W>
+NIBBLE_HD void unpack_codes(const Tile<W>& tile, int vector,
+                            const RowPointers<W, uint8_t>& packed) {
+  using Register = typename W::Register;
+  const Register ones = W::broadcast(0x01010101u);
+  Register sum = W::zero();
+  int64_t left_in_group = tile.group_steps;
+  const auto unpack_step = [&](int64_t step, Register bytes) {
+    const Register even = W::low_codes(bytes), odd = W::high_codes(bytes);
+    W::store(even, tile.codes_at(step, 0, vector));
+    W::store(odd, tile.codes_at(step, 1, vector));
+    sum = W::dot_bytes(W::dot_bytes(sum, ones, even), ones, odd);
+    if (--left_in_group == 0) {
+      W::store(W::split(sum), tile.code_sums_at(step / tile.group_steps, vector));
+      sum = W::zero();
+      left_in_group = tile.group_steps;
+    }
+  };
+  for (int64_t first = 0; first < tile.steps; first += W::kLanes) {
+    const int64_t count = tile.steps - first < W::kLanes ? tile.steps - first : W::kLanes;
+    Register steps[W::kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < W::kLanes; ++i) {
+      steps[i] = W::load(packed.rows[i] + first * kStepBytes, count);
+    }
+    W::transpose(steps);
+    for (int64_t i = 0; i < count; ++i) unpack_step(first + i, steps[i]);
+  }
+}
+
+template <class W, class S>
+NIBBLE_HD void unpack_scales(const Tile<W>& tile, int vector, const RowPointers<W, S>& scales) {
+  for (int64_t first = 0; first < tile.groups; first += W::kLanes) {
+    const int64_t count = tile.groups - first < W::kLanes ? tile.groups - first : W::kLanes;
+    typename W::Register groups[W::kLanes];
+    for (int i = 0; i < W::kLanes; ++i) groups[i] = W::load_as_floats(scales.rows[i] + first, count);
+    W::transpose(groups);
+    for (int64_t i = 0; i < count; ++i) W::store(groups[i], tile.scales_at(first + i, vector));
+  }
+}
+
+template <class W, class S>
+NIBBLE_HD void unpack(const Tile<W>& tile, const Int8LinearParams& p, int64_t row,
+                      int64_t row_end) {
+  for (int vector = 0; vector < W::kVectors; ++vector) {
+    const int64_t first = row + vector * W::kLanes;
+    const int64_t row_bytes = numerics::packed_row_bytes(p.weight.cols);
+    unpack_codes<W>(tile, vector, {p.packed_codes, row_bytes, first, row_end});
+    unpack_scales<W, S>(tile, vector,
+                        {static_cast<const S*>(p.scales), tile.groups, first, row_end});
+  }
+}
+
+/// The products of a tile's rows with kTokens tokens, without the tokens' scales.
+template <class W, int kTokens>
+struct Products {
+  typename W::FloatRegister sums[kTokens][W::kVectors];
+};
+
+/// `activations` and `zeros` begin at the first of the tokens. All loops over registers are
+/// unrolled: what they index never leaves the registers.
+template <class W, int kTokens>
+NIBBLE_HD Products<W, kTokens> multiply(const Tile<W>& tile, const uint8_t* activations,
+                                        int64_t token_bytes, const float* zeros) {
+  using Register = typename W::Register;
+  // A single token's dot products would wait for each other: its halves are summed apart.
+  constexpr int kChains = kTokens == 1 ? kHalves : 1;
+  Register offsets[kTokens];
+  Products<W, kTokens> products;
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+    offsets[t] = W::broadcast(negated_offset(zeros[t]));
+#pragma GCC unroll 8
+    for (int v = 0; v < W::kVectors; ++v) products.sums[t][v] = W::float_zero();
+  }
+  int64_t step = 0;
+  for (int64_t group = 0; group < tile.groups; ++group) {
+    Register exact[kTokens][W::kVectors][kChains];
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 8
+      for (int v = 0; v < W::kVectors; ++v) {
+        exact[t][v][kChains - 1] = W::zero();
+        exact[t][v][0] = W::dot_pairs(W::load(tile.code_sums_at(group, v)), offsets[t]);
+      }
+    }
+    for (const int64_t end = step + tile.group_steps; step < end; ++step) {
+#pragma GCC unroll 2
+      for (int half = 0; half < kHalves; ++half) {
+        Register weights[W::kVectors];
+#pragma GCC unroll 8
+        for (int v = 0; v < W::kVectors; ++v) weights[v] = W::load(tile.codes_at(step, half, v));
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t) {
+          const int64_t offset = t * token_bytes + (step * kHalves + half) * kStepBytes;
+          const Register four = W::broadcast(activations + offset);
+#pragma GCC unroll 8
+          for (int v = 0; v < W::kVectors; ++v) {
+            Register& sum = exact[t][v][half % kChains];
+            sum = W::dot_bytes(sum, four, weights[v]);
+          }
+        }
+      }
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < W::kVectors; ++v) {
+      const auto scale = W::load_floats(tile.scales_at(group, v));
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) {
+        Register sum = exact[t][v][0];
+        if constexpr (kChains > 1) sum = W::add(sum, exact[t][v][1]);
+        products.sums[t][v] = W::fused_multiply_add(sum, scale, products.sums[t][v]);
+      }
+    }
+  }
+  return products;
+}
+
+/// Scales, rounds and stores them: rows [row, row_end), of which the tile may have more.
+template <class W, class D, int kTokens>
+NIBBLE_HD void store_products(const Products<W, kTokens>& products, const Int8LinearParams& p,
+                              int64_t token, int64_t row, int64_t row_end) {
+  using Floats = typename W::Floats;
+  for (int t = 0; t < kTokens; ++t) {
+    D* output = static_cast<D*>(p.output) + (token + t) * p.weight.rows;
+    for (int v = 0; v < W::kVectors; ++v) {
+      const int64_t first = row + v * W::kLanes;
+      const Floats value =
+          multiply(Floats(products.sums[t][v]), Floats(p.activation_scales[token + t]));
+      if (first + W::kLanes <= row_end) {
+        value.store(output + first);
+      } else if (first < row_end) {
+        D lanes[W::kLanes];
+        value.store(lanes);
+        memcpy(output + first, lanes, static_cast<size_t>(row_end - first) * sizeof(D));
+      }
+    }
+  }
+}
+
+/// Tokens from `token` on: kTokens at a time, what is left with one call of the right size.
+template <class W, class D, int kTokens = W::kTokens>
+void multiply_tokens(const Tile<W>& tile, const Int8LinearParams& p, int64_t token, int64_t row,
+                     int64_t row_end) {
+  for (; token + kTokens <= p.tokens; token += kTokens) {
+    const uint8_t* activations = p.arranged + token * p.weight.cols;
+    store_products<W, D>(multiply<W, kTokens>(tile, activations, p.weight.cols,
+                                              p.activation_zeros + token),
+                         p, token, row, row_end);
+  }
+  if constexpr (kTokens > 1) {
+    if (token < p.tokens) multiply_tokens<W, D, kTokens - 1>(tile, p, token, row, row_end);
+  }
+}
+
+template <class W>
+void int8_linear(const Int8LinearParams& p, int64_t row_begin, int64_t row_end, void* scratch) {
+  const Tile<W> tile(p.weight, scratch);
+  dispatch_dtype(p.weight.scale_dtype, [&](auto scale) {
+    dispatch_dtype(p.weight.dtype, [&](auto element) {
+      for (int64_t row = row_begin; row < row_end; row += Tile<W>::kRows) {
+        const int64_t end = row + Tile<W>::kRows < row_end ? row + Tile<W>::kRows : row_end;
+        unpack<W, typename decltype(scale)::type>(tile, p, row, end);
+        multiply_tokens<W, typename decltype(element)::type>(tile, p, 0, row, end);
+      }
+    });
+  });
+}
+
+template <class W>
+void arrange_int8_activations(const Int8ActivationParams& p, int64_t token_begin,
+                              int64_t token_end) {
+  // Tokens lie one behind the other and each is a multiple of eight codes long.
+  constexpr int64_t kBytes = W::kLanes * 4;
+  const int64_t end = token_end * p.cols;
+  int64_t i = token_begin * p.cols;
+  for (; i + kBytes <= end; i += kBytes) W::store(W::arrange(W::load(p.codes + i)), p.arranged + i);
+  if (i < end) {
+    int8_t codes[kBytes];
+    uint8_t arranged[kBytes];
+    memcpy(codes, p.codes + i, static_cast<size_t>(end - i));
+    W::store(W::arrange(W::load(codes)), arranged);
+    memcpy(p.arranged + i, arranged, static_cast<size_t>(end - i));
+  }
+}
+
+template <class W>
+constexpr Int8LinearKernels int8_linear_kernels() {
+  return {arrange_int8_activations<W>, int8_linear<W>};
+}
+
+}  // namespace nibble::kernels::cpu
