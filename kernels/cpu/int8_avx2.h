@@ -15,6 +15,7 @@ struct Int8Avx2 {
   static constexpr int kLanes = 8;
   static constexpr int kVectors = 2;
   static constexpr int kTokens = 2;  ///< 8 registers of sums, of 16
+  static constexpr int kFewTokens = 2;
 
   NIBBLE_HD static Register zero() { return _mm256_setzero_si256(); }
   NIBBLE_HD static FloatRegister float_zero() { return _mm256_setzero_ps(); }

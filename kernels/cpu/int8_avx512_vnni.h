@@ -15,6 +15,7 @@ struct Int8Avx512Vnni {
   static constexpr int kLanes = 16;
   static constexpr int kVectors = 2;
   static constexpr int kTokens = 6;  ///< 24 registers of sums, of 32
+  static constexpr int kFewTokens = 4;
 
   NIBBLE_HD static Register zero() { return _mm512_setzero_si512(); }
   NIBBLE_HD static FloatRegister float_zero() { return _mm512_setzero_ps(); }

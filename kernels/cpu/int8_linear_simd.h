@@ -71,45 +71,68 @@ struct RowPointers {
   const T* rows[W::kLanes];
 };
 
+/// Calls body(step, even codes, odd codes) for each step of `steps`, the lanes being rows.
+template <class W, class Body>
+NIBBLE_HD void for_each_step(const RowPointers<W, uint8_t>& packed, int64_t steps, Body&& body) {
+  using Register = typename W::Register;
+  for (int64_t first = 0; first < steps; first += W::kLanes) {
+    const int64_t count = steps - first < W::kLanes ? steps - first : W::kLanes;
+    Register bytes[W::kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < W::kLanes; ++i) {
+      bytes[i] = W::load(packed.rows[i] + first * kStepBytes, count);
+    }
+    W::transpose(bytes);
+    const auto visit = [&](int64_t i) {
+      body(first + i, W::low_codes(bytes[i]), W::high_codes(bytes[i]));
+    };
+    if (count == W::kLanes) {
+#pragma GCC unroll 16
+      for (int i = 0; i < W::kLanes; ++i) visit(i);
+    } else {
+      for (int64_t i = 0; i < count; ++i) visit(i);
+    }
+  }
+}
+
 template <class W>
 NIBBLE_HD void unpack_codes(const Tile<W>& tile, int vector,
                             const RowPointers<W, uint8_t>& packed) {
   using Register = typename W::Register;
   const Register ones = W::broadcast(0x01010101u);
   Register sum = W::zero();
-  int64_t left_in_group = tile.group_steps;
-  const auto unpack_step = [&](int64_t step, Register bytes) {
-    const Register even = W::low_codes(bytes), odd = W::high_codes(bytes);
+  int64_t group = 0, left_in_group = tile.group_steps;
+  for_each_step<W>(packed, tile.steps, [&](int64_t step, Register even, Register odd) {
     W::store(even, tile.codes_at(step, 0, vector));
     W::store(odd, tile.codes_at(step, 1, vector));
     sum = W::dot_bytes(W::dot_bytes(sum, ones, even), ones, odd);
-    if (--left_in_group == 0) {
-      W::store(W::split(sum), tile.code_sums_at(step / tile.group_steps, vector));
-      sum = W::zero();
-      left_in_group = tile.group_steps;
-    }
-  };
-  for (int64_t first = 0; first < tile.steps; first += W::kLanes) {
-    const int64_t count = tile.steps - first < W::kLanes ? tile.steps - first : W::kLanes;
-    Register steps[W::kLanes];
-#pragma GCC unroll 16
-    for (int i = 0; i < W::kLanes; ++i) {
-      steps[i] = W::load(packed.rows[i] + first * kStepBytes, count);
-    }
-    W::transpose(steps);
-    for (int64_t i = 0; i < count; ++i) unpack_step(first + i, steps[i]);
-  }
+    if (--left_in_group > 0) return;
+    W::store(W::split(sum), tile.code_sums_at(group++, vector));
+    sum = W::zero();
+    left_in_group = tile.group_steps;
+  });
 }
 
 template <class W, class S>
-NIBBLE_HD void unpack_scales(const Tile<W>& tile, int vector, const RowPointers<W, S>& scales) {
+NIBBLE_HD void unpack_scales(const Tile<W>& tile, int vector, const Int8LinearParams& p,
+                             int64_t row, int64_t row_end) {
+  const RowPointers<W, S> scales(static_cast<const S*>(p.scales), tile.groups, row, row_end);
   for (int64_t first = 0; first < tile.groups; first += W::kLanes) {
     const int64_t count = tile.groups - first < W::kLanes ? tile.groups - first : W::kLanes;
     typename W::Register groups[W::kLanes];
-    for (int i = 0; i < W::kLanes; ++i) groups[i] = W::load_as_floats(scales.rows[i] + first, count);
+#pragma GCC unroll 16
+    for (int i = 0; i < W::kLanes; ++i) {
+      groups[i] = W::load_as_floats(scales.rows[i] + first, count);
+    }
     W::transpose(groups);
     for (int64_t i = 0; i < count; ++i) W::store(groups[i], tile.scales_at(first + i, vector));
   }
+}
+
+template <class W>
+NIBBLE_HD RowPointers<W, uint8_t> packed_rows(const Int8LinearParams& p, int64_t row,
+                                              int64_t row_end) {
+  return {p.packed_codes, numerics::packed_row_bytes(p.weight.cols), row, row_end};
 }
 
 template <class W, class S>
@@ -117,29 +140,28 @@ NIBBLE_HD void unpack(const Tile<W>& tile, const Int8LinearParams& p, int64_t ro
                       int64_t row_end) {
   for (int vector = 0; vector < W::kVectors; ++vector) {
     const int64_t first = row + vector * W::kLanes;
-    const int64_t row_bytes = numerics::packed_row_bytes(p.weight.cols);
-    unpack_codes<W>(tile, vector, {p.packed_codes, row_bytes, first, row_end});
-    unpack_scales<W, S>(tile, vector,
-                        {static_cast<const S*>(p.scales), tile.groups, first, row_end});
+    unpack_codes<W>(tile, vector, packed_rows<W>(p, first, row_end));
+    unpack_scales<W, S>(tile, vector, p, first, row_end);
   }
 }
 
-/// The products of a tile's rows with kTokens tokens, without the tokens' scales.
-template <class W, int kTokens>
+/// The products of kVectors registers of rows with kTokens tokens, without the tokens' scales.
+template <class W, int kTokens, int kVectors>
 struct Products {
-  typename W::FloatRegister sums[kTokens][W::kVectors];
+  typename W::FloatRegister sums[kTokens][kVectors];
 };
 
 /// `activations` and `zeros` begin at the first of the tokens. All loops over registers are
 /// unrolled: what they index never leaves the registers.
 template <class W, int kTokens>
-NIBBLE_HD Products<W, kTokens> multiply(const Tile<W>& tile, const uint8_t* activations,
-                                        int64_t token_bytes, const float* zeros) {
+NIBBLE_HD Products<W, kTokens, W::kVectors> multiply(const Tile<W>& tile,
+                                                     const uint8_t* activations,
+                                                     int64_t token_bytes, const float* zeros) {
   using Register = typename W::Register;
   // A single token's dot products would wait for each other: its halves are summed apart.
   constexpr int kChains = kTokens == 1 ? kHalves : 1;
   Register offsets[kTokens];
-  Products<W, kTokens> products;
+  Products<W, kTokens, W::kVectors> products;
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
     offsets[t] = W::broadcast(negated_offset(zeros[t]));
@@ -189,14 +211,15 @@ NIBBLE_HD Products<W, kTokens> multiply(const Tile<W>& tile, const uint8_t* acti
   return products;
 }
 
-/// Scales, rounds and stores them: rows [row, row_end), of which the tile may have more.
-template <class W, class D, int kTokens>
-NIBBLE_HD void store_products(const Products<W, kTokens>& products, const Int8LinearParams& p,
-                              int64_t token, int64_t row, int64_t row_end) {
+/// Scales, rounds and stores them: rows [row, row_end), of which the registers may hold more.
+template <class D, class W, int kTokens, int kVectors>
+NIBBLE_HD void store_products(const Products<W, kTokens, kVectors>& products,
+                              const Int8LinearParams& p, int64_t token, int64_t row,
+                              int64_t row_end) {
   using Floats = typename W::Floats;
   for (int t = 0; t < kTokens; ++t) {
     D* output = static_cast<D*>(p.output) + (token + t) * p.weight.rows;
-    for (int v = 0; v < W::kVectors; ++v) {
+    for (int v = 0; v < kVectors; ++v) {
       const int64_t first = row + v * W::kLanes;
       const Floats value =
           multiply(Floats(products.sums[t][v]), Floats(p.activation_scales[token + t]));
@@ -217,13 +240,78 @@ void multiply_tokens(const Tile<W>& tile, const Int8LinearParams& p, int64_t tok
                      int64_t row_end) {
   for (; token + kTokens <= p.tokens; token += kTokens) {
     const uint8_t* activations = p.arranged + token * p.weight.cols;
-    store_products<W, D>(multiply<W, kTokens>(tile, activations, p.weight.cols,
-                                              p.activation_zeros + token),
-                         p, token, row, row_end);
+    store_products<D>(
+        multiply<W, kTokens>(tile, activations, p.weight.cols, p.activation_zeros + token), p,
+        token, row, row_end);
   }
   if constexpr (kTokens > 1) {
     if (token < p.tokens) multiply_tokens<W, D, kTokens - 1>(tile, p, token, row, row_end);
   }
+}
+
+/// The products of all tokens, kTokens, with one register of rows, whose codes are used as they are unpacked: for so few tokens
+/// a tile of them would not be read often enough to pay for its writing.
+template <class W, int kTokens>
+NIBBLE_HD Products<W, kTokens, 1> multiply_packed(const Tile<W>& tile,
+                                                  const RowPointers<W, uint8_t>& packed,
+                                                  const Int8LinearParams& p) {
+  using Register = typename W::Register;
+  const Register ones = W::broadcast(0x01010101u);
+  Register even_sums[kTokens], odd_sums[kTokens], offsets[kTokens];
+  Products<W, kTokens, 1> products;
+  Register code_sum = W::zero();
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+    offsets[t] = W::broadcast(negated_offset(p.activation_zeros[t]));
+    even_sums[t] = odd_sums[t] = W::zero();
+    products.sums[t][0] = W::float_zero();
+  }
+  int64_t group = 0, left_in_group = tile.group_steps;
+  for_each_step<W>(packed, tile.steps, [&](int64_t step, Register even, Register odd) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      const uint8_t* codes = p.arranged + t * p.weight.cols + step * kStepColumns;
+      even_sums[t] = W::dot_bytes(even_sums[t], W::broadcast(codes), even);
+      odd_sums[t] = W::dot_bytes(odd_sums[t], W::broadcast(codes + kStepBytes), odd);
+    }
+    code_sum = W::dot_bytes(W::dot_bytes(code_sum, ones, even), ones, odd);
+    if (--left_in_group > 0) return;
+    const auto scale = W::load_floats(tile.scales_at(group++, 0));
+    const Register split = W::split(code_sum);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      const Register sum = W::add(even_sums[t], odd_sums[t]);
+      const Register exact = W::add(sum, W::dot_pairs(split, offsets[t]));
+      products.sums[t][0] = W::fused_multiply_add(exact, scale, products.sums[t][0]);
+      even_sums[t] = odd_sums[t] = W::zero();
+    }
+    code_sum = W::zero();
+    left_in_group = tile.group_steps;
+  });
+  return products;
+}
+
+template <class W, class S, class D, int kTokens>
+void multiply_few_tokens(const Tile<W>& tile, const Int8LinearParams& p, int64_t row_begin,
+                         int64_t row_end) {
+  for (int64_t row = row_begin; row < row_end; row += W::kLanes) {
+    unpack_scales<W, S>(tile, 0, p, row, row_end);
+    store_products<D>(multiply_packed<W, kTokens>(tile, packed_rows<W>(p, row, row_end), p), p, 0,
+                      row, row_end);
+  }
+}
+
+/// kTokens or fewer tokens; false for more.
+template <class W, class S, class D, int kTokens = W::kFewTokens>
+NIBBLE_HD bool multiply_if_few_tokens(const Tile<W>& tile, const Int8LinearParams& p,
+                                      int64_t row_begin, int64_t row_end) {
+  if (p.tokens == kTokens) multiply_few_tokens<W, S, D, kTokens>(tile, p, row_begin, row_end);
+  if constexpr (kTokens > 1) {
+    if (p.tokens < kTokens) {
+      return multiply_if_few_tokens<W, S, D, kTokens - 1>(tile, p, row_begin, row_end);
+    }
+  }
+  return p.tokens <= kTokens;
 }
 
 template <class W>
@@ -231,10 +319,13 @@ void int8_linear(const Int8LinearParams& p, int64_t row_begin, int64_t row_end, 
   const Tile<W> tile(p.weight, scratch);
   dispatch_dtype(p.weight.scale_dtype, [&](auto scale) {
     dispatch_dtype(p.weight.dtype, [&](auto element) {
+      using S = typename decltype(scale)::type;
+      using D = typename decltype(element)::type;
+      if (multiply_if_few_tokens<W, S, D>(tile, p, row_begin, row_end)) return;
       for (int64_t row = row_begin; row < row_end; row += Tile<W>::kRows) {
         const int64_t end = row + Tile<W>::kRows < row_end ? row + Tile<W>::kRows : row_end;
-        unpack<W, typename decltype(scale)::type>(tile, p, row, end);
-        multiply_tokens<W, typename decltype(element)::type>(tile, p, 0, row, end);
+        unpack<W, S>(tile, p, row, end);
+        multiply_tokens<W, D>(tile, p, 0, row, end);
       }
     });
   });
