@@ -3,6 +3,7 @@
 #include <nibble/kernels/cpu_isa.h>
 #include <nibble/kernels/fake_quant.h>
 #include <nibble/kernels/int8_linear.h>
+#include <nibble/kernels/quantized_linear.h>
 
 /// The kernels of one instruction set, each over rows [row_begin, row_end).
 namespace nibble::kernels::cpu {
@@ -20,11 +21,17 @@ struct Int8LinearKernels {
                    void* scratch);
 };
 
+using QuantizedLinearKernel = void (*)(const QuantizedLinearParams& params, int64_t row_begin,
+                                       int64_t row_end, void* scratch);
+
 // Each lives in a file that is compiled for its instruction set.
 extern const CpuKernels kAvx2Kernels;
 extern const CpuKernels kAvx512Kernels;
 extern const Int8LinearKernels kAvx2Int8Linear;
 extern const Int8LinearKernels kAvx512VnniInt8Linear;
+extern const QuantizedLinearKernel kAvx2QuantizedLinear;
+extern const QuantizedLinearKernel kAvx512QuantizedLinear;
+extern const QuantizedLinearKernel kAvx512Bf16QuantizedLinear;  ///< for bfloat16 only
 
 /// Throws Error for one that this machine or this build does not have.
 void check_supported(CpuIsa isa);

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <nibble/kernels/fake_quant.h>
+
+namespace nibble::kernels {
+
+/// y = x W^T for a weight kept as packed int4 codes: its values, the bits of dequantize_cpu() and
+/// dequantize_cuda(), exist in registers only. Products are exact and summed in float32, in an order
+/// that depends on the shape and on the processor alone; y is rounded once.
+struct QuantizedLinearParams {
+  GroupedMatrix weight;  ///< rows: out features, cols: in features; dtype: that of x and y
+  const uint8_t* packed_codes = nullptr;  ///< [rows, cols / 2], numerics/pack_int4.h
+  const void* scales = nullptr;           ///< [rows, cols / group_size], scale_dtype
+  const void* zeros = nullptr;            ///< the same; null for kSymmetricInt4
+  int64_t tokens = 0;
+  const void* input = nullptr;  ///< [tokens, cols]
+  void* output = nullptr;       ///< [tokens, rows]
+};
+
+/// Whether quantized_linear_cpu() takes them: an int4 grid, group size a multiple of 32. It is meant
+/// for few tokens: beyond kQuantizedLinearFewTokens reading the weight no longer decides the time,
+/// and a product of dequantized tiles is faster.
+bool can_run_quantized_linear_cpu(const GroupedMatrix& weight);
+inline constexpr int64_t kQuantizedLinearFewTokens = 8;
+
+/// What one call of quantized_linear_cpu() needs as scratch, aligned to 64 bytes, whatever its rows.
+int64_t quantized_linear_scratch_bytes(const QuantizedLinearParams& params);
+
+/// Columns [row_begin, row_end) of the output, for all tokens, as in fake_quant.h. Where the
+/// processor multiplies bfloat16 itself, it takes subnormal numbers as zero.
+void quantized_linear_cpu(const QuantizedLinearParams& params, int64_t row_begin, int64_t row_end,
+                          void* scratch);
+
+}  // namespace nibble::kernels

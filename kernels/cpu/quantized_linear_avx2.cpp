@@ -1,0 +1,8 @@
+#include "lookup_avx2.h"
+#include "quantized_linear_simd.h"
+
+namespace nibble::kernels::cpu {
+
+const QuantizedLinearKernel kAvx2QuantizedLinear = quantized_linear<LookupAvx2>;
+
+}  // namespace nibble::kernels::cpu
