@@ -26,8 +26,6 @@ std::string_view name_of(CpuIsa isa) {
       return "avx512";
     case CpuIsa::kAvx512Vnni:
       return "avx512_vnni";
-    case CpuIsa::kAvx512Bf16:
-      return "avx512_bf16";
   }
   fail("unknown instruction set ", static_cast<int>(isa));
 }
@@ -46,8 +44,6 @@ bool is_supported(CpuIsa isa) {
              __builtin_cpu_supports("avx512vl");
     case CpuIsa::kAvx512Vnni:
       return is_supported(CpuIsa::kAvx512) && __builtin_cpu_supports("avx512vnni");
-    case CpuIsa::kAvx512Bf16:
-      return is_supported(CpuIsa::kAvx512Vnni) && __builtin_cpu_supports("avx512bf16");
   }
 #endif
   return isa == CpuIsa::kPortable;

@@ -31,7 +31,6 @@ extern const Int8LinearKernels kAvx2Int8Linear;
 extern const Int8LinearKernels kAvx512VnniInt8Linear;
 extern const QuantizedLinearKernel kAvx2QuantizedLinear;
 extern const QuantizedLinearKernel kAvx512QuantizedLinear;
-extern const QuantizedLinearKernel kAvx512Bf16QuantizedLinear;  ///< for bfloat16 only
 
 /// Throws Error for one that this machine or this build does not have.
 void check_supported(CpuIsa isa);

@@ -1,186 +1,187 @@
 #pragma once
 
+#include <nibble/numerics/pack_int4.h>
+
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "../grid_dispatch.h"
 #include "cpu_kernels.h"
-#include "fake_quant_simd.h"
 
-/// The weight-only Linear for few tokens over one set of instructions W (lookup_*.h). A weight is
-/// not computed but looked up: the sixteen values of a group fill a register, its codes index them.
+/// The weight-only Linear for few tokens over one set of instructions W (nibbles_*.h). A lane holds
+/// eight codes of one row, which lie in one group: they are multiplied with the input as integers
+/// 0..15 less 8, and a lane's sum is scaled.
 ///
 /// Whatever is instantiated here must depend on W or be always inlined, see host_device.h.
 namespace nibble::kernels::cpu {
 
-/// The input in the order in which codes are looked up: of every W::kBlock columns the even ones,
-/// then the odd ones. Columns beyond the last are 0.
-template <class W, class D>
-NIBBLE_HD void arrange_input(const D* input, int64_t cols, typename W::Element* arranged) {
-  int64_t col = 0;
-  for (; col + W::kBlock <= cols; col += W::kBlock) W::arrange(input + col, arranged + col);
-  if (col < cols) {
-    D block[W::kBlock];
-    for (int64_t i = 0; i < W::kBlock; ++i) block[i] = col + i < cols ? input[col + i] : D(0.0f);
-    W::arrange(block, arranged + col);
-  }
-}
+inline constexpr int kLaneCodes = 8;
 
-template <class V, class S>
-NIBBLE_HD void convert_to_floats(const void* source, int64_t first, int64_t count, float* target) {
-  const S* values = static_cast<const S*>(source) + first;
-  int64_t i = 0;
-  for (; i + V::kLanes <= count; i += V::kLanes) V::load(values + i).store(target + i);
-  for (; i < count; ++i) target[i] = static_cast<float>(values[i]);
-}
-
-/// The values of codes, less the smallest one, of the group with these parameters: exact in D, or
-/// left to W::make_table() to round.
-template <class W, class D, class S, class Grid>
-NIBBLE_HD auto values_of_group(Tag<Grid> grid, float scale, float zero) {
-  using V = typename W::Floats;
-  return [=](V numbers) {
-    const V codes = add(numbers, V(Grid::kMinCode));
-    // The product is all that is left to do where W rounds: rounding twice to one type is once.
-    if constexpr (W::kRounds && std::is_same_v<Grid, numerics::SymmetricInt4<D, S>>) {
-      return numerics::SymmetricInt4<float, S>::from_scale(scale).dequantize(codes);
-    } else {
-      return restore_grid(grid, scale, zero).dequantize(codes);
-    }
-  };
-}
-
-/// One row of the weight; `table_of(groups...)` looks up the codes of the groups of a block.
-template <class TableOf>
-struct PackedRow {
-  const uint8_t* codes;
-  int64_t cols;
-  int64_t group_size;
-  TableOf table_of;
-};
-
-/// Which group the next columns belong to, a share of a block at a time.
 template <class W>
-class GroupCounter {
- public:
-  NIBBLE_HD explicit GroupCounter(int64_t group_size) : group_size_(group_size), left_(group_size) {}
-  NIBBLE_HD int64_t next() {
-    const int64_t current = group_;
-    left_ -= W::kBlock / W::kGroupsInTable;
-    if (left_ == 0) {
-      ++group_;
-      left_ = group_size_;
-    }
-    return current;
-  }
+inline constexpr int64_t kBlockCodes = W::kLanes * kLaneCodes;
 
- private:
-  int64_t group_size_;
-  int64_t left_;
-  int64_t group_ = 0;
+/// The buffers of one call, in its scratch. Lanes beyond the last column read zeros everywhere.
+template <class W>
+struct QuantizedLinearScratch {
+  NIBBLE_HD QuantizedLinearScratch(const QuantizedLinearParams& p, void* scratch)
+      : groups(p.weight.cols / p.weight.group_size),
+        blocks((p.weight.cols + kBlockCodes<W> - 1) / kBlockCodes<W>),
+        input(static_cast<float*>(scratch)),
+        lane_sums(input + p.tokens * blocks * kBlockCodes<W>),
+        scales(lane_sums + p.tokens * blocks * W::kLanes),
+        zeros(scales + groups + W::kLanes),
+        group_of_lane(reinterpret_cast<int32_t*>(zeros + groups + W::kLanes)),
+        first_group(group_of_lane + blocks * W::kLanes) {}
+
+  int64_t groups;
+  int64_t blocks;
+  float* input;            ///< [tokens, blocks, 8, lanes]: column i of each lane side by side
+  float* lane_sums;        ///< [tokens, blocks, lanes]: what a zero point multiplies
+  float* scales;           ///< of one row
+  float* zeros;            ///< of one row; of the affine grid only
+  int32_t* group_of_lane;  ///< [blocks, lanes], less first_group
+  int32_t* first_group;    ///< [blocks]
 };
 
-/// The products of a row with kTokens tokens, `token_size` elements of `input` apart.
-template <class W, int kTokens, class TableOf>
-NIBBLE_HD void multiply_row(const PackedRow<TableOf>& row, const typename W::Element* input,
-                            int64_t token_size, float (&products)[kTokens]) {
-  typename W::Sum even[kTokens], odd[kTokens];
-#pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t) even[t] = odd[t] = W::zero();
-  GroupCounter<W> groups(row.group_size);
-  int64_t table_first = 0, table_second = 0;
-  auto table = row.table_of(0, 0);
-  for (int64_t col = 0; col < row.cols; col += W::kBlock) {
-    const bool is_whole = col + W::kBlock <= row.cols;
-    const int64_t first = groups.next();
-    const int64_t second = W::kGroupsInTable > 1 && is_whole ? groups.next() : first;
-    if (first != table_first || second != table_second) {
-      table = row.table_of(first, second);
-      table_first = first;
-      table_second = second;
+template <class W, class D>
+NIBBLE_HD void arrange_token(const D* input, int64_t cols, float* arranged, float* lane_sums) {
+  const int64_t blocks = (cols + kBlockCodes<W> - 1) / kBlockCodes<W>;
+  for (int64_t lane = 0; lane < blocks * W::kLanes; ++lane) {
+    float* target = arranged + lane / W::kLanes * kBlockCodes<W> + lane % W::kLanes;
+    float sum = 0.0f;
+    for (int64_t i = 0; i < kLaneCodes; ++i) {
+      const int64_t col = lane * kLaneCodes + i;
+      const float value = col < cols ? static_cast<float>(input[col]) : 0.0f;
+      target[i * W::kLanes] = value;
+      sum += value;
     }
-    const auto codes = W::load_codes(row.codes + col / 2, is_whole);
-    const auto even_weights = W::look_up_even(table, codes);
-    const auto odd_weights = W::look_up_odd(table, codes);
+    lane_sums[lane] = sum;
+  }
+}
+
+template <class W, class D>
+NIBBLE_HD void fill_scratch(const QuantizedLinearParams& p,
+                            const QuantizedLinearScratch<W>& scratch) {
+  const GroupedMatrix& m = p.weight;
+  for (int64_t token = 0; token < p.tokens; ++token) {
+    arrange_token<W>(static_cast<const D*>(p.input) + token * m.cols, m.cols,
+                     scratch.input + token * scratch.blocks * kBlockCodes<W>,
+                     scratch.lane_sums + token * scratch.blocks * W::kLanes);
+  }
+  const int64_t lanes = m.cols / kLaneCodes;
+  for (int64_t block = 0; block < scratch.blocks; ++block) {
+    const int64_t first = block * kBlockCodes<W> / m.group_size;
+    scratch.first_group[block] = static_cast<int32_t>(first);
+    for (int64_t i = 0; i < W::kLanes; ++i) {
+      const int64_t lane = block * W::kLanes + i;
+      const int64_t group = lane < lanes ? lane * kLaneCodes / m.group_size : first;
+      scratch.group_of_lane[lane] = static_cast<int32_t>(group - first);
+    }
+  }
+  for (float* parameters : {scratch.scales, scratch.zeros}) {
+    for (int64_t i = 0; i < W::kLanes; ++i) parameters[scratch.groups + i] = 0.0f;
+  }
+}
+
+/// A row's scales or zeros as floats.
+template <class W, class S>
+NIBBLE_HD void load_parameters(const void* source, int64_t row, int64_t groups, float* target) {
+  using V = typename W::Floats;
+  const S* values = static_cast<const S*>(source) + row * groups;
+  int64_t i = 0;
+  for (; i + V::kLanes <= groups; i += V::kLanes) V::load(values + i).store(target + i);
+  for (; i < groups; ++i) target[i] = static_cast<float>(values[i]);
+}
+
+/// Calls body(i) for i in 0..7, each a constant.
+template <class Body>
+NIBBLE_HD void for_each_lane_code(Body&& body) {
+  [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) {
+    (body(std::integral_constant<int, i>{}), ...);
+  }(std::make_integer_sequence<int, kLaneCodes>{});
+}
+
+/// The products of a row, whose parameters are in the scratch, with kTokens tokens from `token` on.
+template <class W, bool kHasZeros, int kTokens>
+NIBBLE_HD void multiply_row(const uint8_t* row, int64_t lanes,
+                            const QuantizedLinearScratch<W>& scratch, int64_t token,
+                            float (&products)[kTokens]) {
+  using Register = typename W::Register;
+  const int64_t token_lanes = scratch.blocks * W::kLanes;
+  Register sums[kTokens];
 #pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) {
-      const typename W::Element* block = input + t * token_size + col;
-      even[t] = W::multiply_add(even_weights, block, even[t]);
-      odd[t] = W::multiply_add(odd_weights, block + W::kBlock / 2, odd[t]);
+  for (int t = 0; t < kTokens; ++t) sums[t] = W::zero();
+  for (int64_t block = 0; block < scratch.blocks; ++block) {
+    const int64_t lane = block * W::kLanes;
+    const int64_t count = lanes - lane < W::kLanes ? lanes - lane : W::kLanes;
+    const auto codes = W::load_codes(row + lane * kLaneCodes / 2, count);
+    const float* input = scratch.input + (token * token_lanes + lane) * kLaneCodes;
+    Register exact[kTokens];
+    for_each_lane_code([&](auto i) {
+      const Register code = W::template code<i>(codes);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) {
+        const float* x = input + t * token_lanes * kLaneCodes + i * W::kLanes;
+        exact[t] = i == 0 ? W::multiply(code, x) : W::multiply_add(code, x, exact[t]);
+      }
+    });
+    const int32_t* group = scratch.group_of_lane + lane;
+    const Register scale = W::pick(scratch.scales + scratch.first_group[block], group);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) sums[t] = W::multiply_add(exact[t], scale, sums[t]);
+    if constexpr (kHasZeros) {
+      const Register zero = W::pick(scratch.zeros + scratch.first_group[block], group);
+      const float* lane_sums = scratch.lane_sums + token * token_lanes + lane;
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) {
+        sums[t] = W::multiply_add(zero, lane_sums + t * token_lanes, sums[t]);
+      }
     }
   }
 #pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t) products[t] = W::sum_of_lanes(even[t], odd[t]);
+  for (int t = 0; t < kTokens; ++t) products[t] = W::sum_of_lanes(sums[t]);
 }
 
 /// Tokens from `token` on: kTokens at a time, what is left with one call of the right size.
-template <class W, class D, int kTokens, class TableOf>
-NIBBLE_HD void multiply_tokens(const PackedRow<TableOf>& row, const typename W::Element* input,
-                               int64_t token_size, int64_t token, const QuantizedLinearParams& p,
-                               int64_t row_index) {
+template <class W, class D, bool kHasZeros, int kTokens = W::kTokens>
+NIBBLE_HD void multiply_tokens(const QuantizedLinearParams& p,
+                               const QuantizedLinearScratch<W>& scratch, int64_t row,
+                               int64_t token) {
+  const uint8_t* codes = p.packed_codes + row * numerics::packed_row_bytes(p.weight.cols);
   for (; token + kTokens <= p.tokens; token += kTokens) {
     float products[kTokens];
-    multiply_row<W, kTokens>(row, input + token * token_size, token_size, products);
+    multiply_row<W, kHasZeros>(codes, p.weight.cols / kLaneCodes, scratch, token, products);
     for (int t = 0; t < kTokens; ++t) {
-      static_cast<D*>(p.output)[(token + t) * p.weight.rows + row_index] = D(products[t]);
+      static_cast<D*>(p.output)[(token + t) * p.weight.rows + row] = D(products[t]);
     }
   }
   if constexpr (kTokens > 1) {
     if (token < p.tokens) {
-      multiply_tokens<W, D, kTokens - 1>(row, input, token_size, token, p, row_index);
+      multiply_tokens<W, D, kHasZeros, kTokens - 1>(p, scratch, row, token);
     }
-  }
-}
-
-template <class W, class D, class S, class Grid>
-void quantized_linear_rows(const QuantizedLinearParams& p, Tag<Grid> grid, int64_t row_begin,
-                           int64_t row_end, void* scratch) {
-  using Element = typename W::Element;
-  using V = typename W::Floats;
-  const GroupedMatrix& m = p.weight;
-  const int64_t groups = m.cols / m.group_size;
-  const int64_t token_size = (m.cols + W::kBlock - 1) / W::kBlock * W::kBlock;
-  Element* input = static_cast<Element*>(scratch);
-  float* scales = reinterpret_cast<float*>(input + p.tokens * token_size);
-  float* zeros = p.zeros == nullptr ? scales : scales + groups;  // the symmetric grid ignores them
-  for (int64_t token = 0; token < p.tokens; ++token) {
-    arrange_input<W>(static_cast<const D*>(p.input) + token * m.cols, m.cols,
-                     input + token * token_size);
-  }
-  const auto values_of = [&](int64_t group) {
-    return values_of_group<W, D, S>(grid, scales[group], zeros[group]);
-  };
-  const auto table_of = [&](int64_t first, int64_t second) {
-    if constexpr (W::kGroupsInTable > 1) {
-      return W::make_table(values_of(first), values_of(second));
-    } else {
-      return W::make_table(values_of(first));
-    }
-  };
-  for (int64_t row = row_begin; row < row_end; ++row) {
-    convert_to_floats<V, S>(p.scales, row * groups, groups, scales);
-    if (p.zeros != nullptr) convert_to_floats<V, S>(p.zeros, row * groups, groups, zeros);
-    const uint8_t* codes = p.packed_codes + row * numerics::packed_row_bytes(m.cols);
-    multiply_tokens<W, D, W::kTokens>(PackedRow{codes, m.cols, m.group_size, table_of}, input,
-                                      token_size, 0, p, row);
   }
 }
 
 template <class W>
 void quantized_linear(const QuantizedLinearParams& p, int64_t row_begin, int64_t row_end,
-                      void* scratch) {
-  dispatch_grid(p.weight, [&](auto element, auto scale, auto grid) {
+                      void* memory) {
+  const QuantizedLinearScratch<W> scratch(p, memory);
+  dispatch_dtype(p.weight.dtype, [&](auto element) {
     using D = typename decltype(element)::type;
-    using Grid = typename decltype(grid)::type;
-    constexpr bool kIsInt4 = Grid::kMaxCode - Grid::kMinCode < 16;
-    if constexpr (kIsInt4 && (!W::kRounds || std::is_same_v<D, typename W::Element>)) {
-      quantized_linear_rows<W, D, typename decltype(scale)::type>(p, grid, row_begin, row_end,
-                                                                  scratch);
-    } else if constexpr (kIsInt4) {
-      fail_unknown_dtype(p.weight.dtype);
-    } else {
-      fail_unknown_grid(p.weight.grid);
-    }
+    fill_scratch<W, D>(p, scratch);
+    dispatch_dtype(p.weight.scale_dtype, [&](auto scale) {
+      using S = typename decltype(scale)::type;
+      for (int64_t row = row_begin; row < row_end; ++row) {
+        load_parameters<W, S>(p.scales, row, scratch.groups, scratch.scales);
+        if (p.zeros == nullptr) {
+          multiply_tokens<W, D, false>(p, scratch, row, 0);
+        } else {
+          load_parameters<W, S>(p.zeros, row, scratch.groups, scratch.zeros);
+          multiply_tokens<W, D, true>(p, scratch, row, 0);
+        }
+      }
+    });
   });
 }
 

@@ -5,31 +5,52 @@
 #include "../grid_dispatch.h"
 
 namespace nibble::kernels::reference {
+namespace {
+
+struct GroupSums {
+  float steps;   ///< of (code - 8) * input, the codes as nibbles
+  float inputs;  ///< of input
+};
+
+template <class D>
+GroupSums sums_of_group(const uint8_t* codes, const D* input, int64_t first, int64_t size) {
+  GroupSums sums{0.0f, 0.0f};
+  for (int64_t col = first; col < first + size; ++col) {
+    const auto steps = static_cast<float>(numerics::nibble_at(codes, col) - numerics::kInt4Offset);
+    sums.steps += steps * static_cast<float>(input[col]);
+    sums.inputs += static_cast<float>(input[col]);
+  }
+  return sums;
+}
+
+template <class S>
+float parameter(const void* values, int64_t index) {
+  return static_cast<float>(static_cast<const S*>(values)[index]);
+}
+
+}  // namespace
 
 void quantized_linear(const QuantizedLinearParams& p, int64_t row_begin, int64_t row_end, void*) {
-  dispatch_grid(p.weight, [&](auto element, auto scale, auto grid_tag) {
-    using D = typename decltype(element)::type;
-    using S = typename decltype(scale)::type;
-    const GroupedMatrix& m = p.weight;
-    const int64_t groups = m.cols / m.group_size;
-    const auto parameter = [](const void* values, int64_t index) {
-      return values == nullptr ? 0.0f : static_cast<float>(static_cast<const S*>(values)[index]);
-    };
-    for (int64_t row = row_begin; row < row_end; ++row) {
-      const uint8_t* packed = p.packed_codes + row * numerics::packed_row_bytes(m.cols);
-      for (int64_t token = 0; token < p.tokens; ++token) {
-        const D* input = static_cast<const D*>(p.input) + token * m.cols;
-        float sum = 0.0f;
-        for (int64_t col = 0; col < m.cols; ++col) {
-          const int64_t index = row * groups + col / m.group_size;
-          const auto grid =
-              restore_grid(grid_tag, parameter(p.scales, index), parameter(p.zeros, index));
-          const float code = grid.kMinCode + static_cast<float>(numerics::nibble_at(packed, col));
-          sum += grid.dequantize(code) * static_cast<float>(input[col]);
+  const GroupedMatrix& m = p.weight;
+  const int64_t groups = m.cols / m.group_size;
+  dispatch_dtype(m.dtype, [&](auto element) {
+    dispatch_dtype(m.scale_dtype, [&](auto scale) {
+      using D = typename decltype(element)::type;
+      using S = typename decltype(scale)::type;
+      for (int64_t row = row_begin; row < row_end; ++row) {
+        const uint8_t* codes = p.packed_codes + row * numerics::packed_row_bytes(m.cols);
+        for (int64_t token = 0; token < p.tokens; ++token) {
+          const D* input = static_cast<const D*>(p.input) + token * m.cols;
+          float sum = 0.0f;
+          for (int64_t g = 0; g < groups; ++g) {
+            const auto [steps, inputs] = sums_of_group(codes, input, g * m.group_size, m.group_size);
+            sum += steps * parameter<S>(p.scales, row * groups + g);
+            if (p.zeros != nullptr) sum += inputs * parameter<S>(p.zeros, row * groups + g);
+          }
+          static_cast<D*>(p.output)[token * m.rows + row] = D(sum);
         }
-        static_cast<D*>(p.output)[token * m.rows + row] = D(sum);
       }
-    }
+    });
   });
 }
 

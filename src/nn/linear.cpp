@@ -10,6 +10,7 @@
 
 #include <cmath>
 #include <string>
+#include <tuple>
 #include <utility>
 
 namespace nibble::nn {
@@ -47,6 +48,14 @@ const Tensor& SharedInput::fake_quantized() const {
     fake_quantized_ = ops::fake_quantize_activation(value_, ops::matmul_dtype(value_));
   }
   return fake_quantized_;
+}
+
+const SharedInput::Quantized& SharedInput::quantized() const {
+  if (!quantized_.codes.defined()) {
+    std::tie(quantized_.codes, quantized_.scales, quantized_.zeros) =
+        ops::quantize_activation(value_);
+  }
+  return quantized_;
 }
 
 LinearImpl::LinearImpl(const torch::nn::LinearOptions& linear_options) : options(linear_options) {
@@ -100,23 +109,37 @@ void LinearImpl::pretty_print(std::ostream& stream) const {
 Tensor LinearImpl::forward(const Tensor& input) { return forward_shared(SharedInput(input)); }
 
 Tensor LinearImpl::forward_shared(const SharedInput& input) {
-  if (state_ == LinearState::kQuantized && input.value().scalar_type() != compute_dtype_) {
-    return forward_shared(SharedInput(input.value().to(compute_dtype_)));
-  }
-  const bool quantizes_input = spec_.has_value() && spec_->quantizes_activations() &&
-                               (state_ == LinearState::kQuantized || activation_fake_quant_);
-  const Tensor& x = quantizes_input ? input.fake_quantized() : input.value();
+  if (state_ == LinearState::kQuantized) return forward_quantized(input);
+  const Tensor& x = activation_fake_quant_enabled() ? input.fake_quantized() : input.value();
   if (weight_fake_quant_enabled()) {
     return ops::fake_quantized_linear(x, weight, bias, spec_->group_size, is_symmetric(*spec_),
                                       spec_->scale_dtype);
   }
-  // Under autocast the weight's values are those of its own dtype, then rounded.
-  if (state_ == LinearState::kQuantized && x.scalar_type() == compute_dtype_ &&
-      ops::matmul_dtype(x) == compute_dtype_) {
-    return ops::quantized_linear(x, packed_weight, scales, optional(zeros), bias,
-                                 is_symmetric(*spec_));
-  }
   return at::linear(x, effective_weight(), bias);
+}
+
+Tensor LinearImpl::forward_quantized(const SharedInput& input) const {
+  const Tensor& value = input.value();
+  if (value.scalar_type() != compute_dtype_) {
+    return forward_quantized(SharedInput(value.to(compute_dtype_)));
+  }
+  const bool quantizes_input = spec_->quantizes_activations();
+  // Under autocast the weight's values are those of its own dtype, then rounded.
+  if (ops::matmul_dtype(value) != compute_dtype_) {
+    return at::linear(quantizes_input ? input.fake_quantized() : value, effective_weight(), bias);
+  }
+  if (quantizes_input && value.is_cpu() && !records_gradient(value)) {
+    const SharedInput::Quantized& x = input.quantized();
+    return ops::int8_linear(x.codes, x.scales, x.zeros, packed_weight, scales, optional(bias),
+                            compute_dtype_);
+  }
+  return ops::quantized_linear(quantizes_input ? input.fake_quantized() : value, packed_weight,
+                               scales, optional(zeros), bias, is_symmetric(*spec_));
+}
+
+bool LinearImpl::records_gradient(const Tensor& x) const {
+  return at::GradMode::is_enabled() &&
+         (x.requires_grad() || (bias.defined() && bias.requires_grad()));
 }
 
 Tensor LinearImpl::effective_weight() const {

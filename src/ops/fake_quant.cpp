@@ -180,6 +180,12 @@ TORCH_LIBRARY(nibble, library) {
   library.def(
       "quantized_linear(Tensor x, Tensor packed, Tensor scales, Tensor? zeros, Tensor? bias, bool "
       "symmetric) -> Tensor");
+  library.def(
+      "int8_linear(Tensor x_codes, Tensor x_scales, Tensor x_zeros, Tensor packed, Tensor scales, "
+      "Tensor? bias, ScalarType dtype) -> Tensor");
+  library.def(
+      "int8_dynamic_quantized_linear(Tensor x, Tensor packed, Tensor scales, Tensor? bias) -> "
+      "Tensor");
   library.def("pack_int4(Tensor codes, bool symmetric) -> Tensor");
   library.def("unpack_int4(Tensor packed, int cols, bool symmetric) -> Tensor");
 }

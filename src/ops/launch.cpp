@@ -3,6 +3,7 @@
 #include <nibble/core/error.h>
 
 #include <ATen/Parallel.h>
+#include <c10/core/CPUAllocator.h>
 
 #if !defined(INTRA_OP_PARALLEL)
 #error "compiled without LibTorch's threads (-fopenmp): every kernel would run on one core"
@@ -11,10 +12,26 @@
 namespace nibble::ops {
 namespace {
 
-/// Rows a thread should take at least: about 32 Ki elements, so that small tensors stay on one.
-int64_t grain(const kernels::GroupedMatrix& matrix) {
+/// Items of so many elements that a thread should take at least: about 32 Ki elements, so that
+/// small tensors stay on one.
+int64_t grain(int64_t elements) {
   constexpr int64_t kElementsPerTask = 32768;
-  return std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(1, matrix.cols));
+  return std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(1, elements));
+}
+
+/// Calls a product kernel over ranges of `tile` rows each, with a scratch for each thread.
+template <class Params>
+void run_product(const Params& params, int64_t tile, int64_t scratch_bytes,
+                 void (*cpu)(const Params&, int64_t, int64_t, void*)) {
+  const kernels::GroupedMatrix& weight = params.weight;
+  if (weight.rows == 0 || params.tokens == 0) return;
+  const int64_t elements = tile * weight.cols * params.tokens;
+  at::parallel_for(0, (weight.rows + tile - 1) / tile, grain(elements),
+                   [&](int64_t begin, int64_t end) {
+                     const auto scratch = c10::GetCPUAllocator()->allocate(
+                         static_cast<size_t>(scratch_bytes));
+                     cpu(params, begin * tile, std::min(end * tile, weight.rows), scratch.get());
+                   });
 }
 
 template <class Params>
@@ -25,7 +42,7 @@ void run(const Params& params, const at::Device& device,
     case at::kMeta:
       return;
     case at::kCPU:
-      at::parallel_for(0, params.matrix.rows, grain(params.matrix),
+      at::parallel_for(0, params.matrix.rows, grain(params.matrix.cols),
                        [&](int64_t begin, int64_t end) { cpu(params, begin, end); });
       return;
     case at::kCUDA:
@@ -46,6 +63,20 @@ void launch(const kernels::FakeQuantBackwardParams& params, const at::Device& de
 }
 void launch(const kernels::DequantizeParams& params, const at::Device& device) {
   run(params, device, kernels::dequantize_cpu);
+}
+
+void launch_cpu(const kernels::QuantizedLinearParams& params) {
+  run_product(params, 1, kernels::quantized_linear_scratch_bytes(params),
+              kernels::quantized_linear_cpu);
+}
+void launch_cpu(const kernels::Int8ActivationParams& params, int64_t tokens) {
+  at::parallel_for(0, tokens, grain(params.cols), [&](int64_t begin, int64_t end) {
+    kernels::arrange_int8_activations_cpu(params, begin, end);
+  });
+}
+void launch_cpu(const kernels::Int8LinearParams& params) {
+  run_product(params, kernels::kInt8LinearTileRows,
+              kernels::int8_linear_scratch_bytes(params.weight), kernels::int8_linear_cpu);
 }
 
 }  // namespace nibble::ops

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <nibble/kernels/fake_quant.h>
+#include <nibble/kernels/int8_linear.h>
 #include <nibble/kernels/quantized_linear_cuda.h>
 
 #include <ATen/core/Tensor.h>
@@ -12,6 +13,11 @@ namespace nibble::ops {
 void launch(const kernels::FakeQuantParams& params, const at::Device& device);
 void launch(const kernels::FakeQuantBackwardParams& params, const at::Device& device);
 void launch(const kernels::DequantizeParams& params, const at::Device& device);
+
+// Products on the CPU: rows of the weight, the columns of the result, are split over the threads.
+void launch_cpu(const kernels::QuantizedLinearParams& params);
+void launch_cpu(const kernels::Int8ActivationParams& params, int64_t tokens);
+void launch_cpu(const kernels::Int8LinearParams& params);
 
 // The CUDA side of the above; in a build without CUDA it throws Error.
 void launch_cuda(const kernels::FakeQuantParams& params, const at::Device& device);

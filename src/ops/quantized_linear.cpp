@@ -6,6 +6,8 @@
 #include <ATen/ops/linear.h>
 #include <torch/library.h>
 
+#include <algorithm>
+
 #include "fake_quant_calls.h"
 #include "launch.h"
 
@@ -25,32 +27,92 @@ Tensor dequantize_and_multiply(const Tensor& x, const Tensor& packed, const Tens
       bias);
 }
 
+/// The operands as the kernels want them, contiguous.
+struct Product {
+  Tensor input;
+  Tensor codes;
+  Tensor scales;
+  Tensor zeros;
+  kernels::QuantizedLinearParams params;
+
+  Product(const Tensor& x, const Tensor& packed, const Tensor& weight_scales,
+          const OptionalTensor& weight_zeros, bool symmetric)
+      : input(x.contiguous()), codes(packed.contiguous()), scales(weight_scales.contiguous()) {
+    NIBBLE_CHECK(x.dim() >= 1, "a quantized Linear takes inputs [..., in_features], got a scalar");
+    const int64_t in = x.size(-1), out = packed.size(0);
+    check_packed(packed, in);
+    const auto how = check_parameters({out, in}, weight_scales, weight_zeros, symmetric);
+    if (!symmetric) zeros = weight_zeros->contiguous();
+    params.weight = weight_matrix({out, in}, x.scalar_type(), how);
+    params.packed_codes = codes.const_data_ptr<uint8_t>();
+    params.scales = scales.const_data_ptr();
+    params.zeros = symmetric ? nullptr : zeros.const_data_ptr();
+    params.tokens = in == 0 ? 0 : x.numel() / in;
+    params.input = input.const_data_ptr();
+  }
+
+  /// [..., out], what `params` write.
+  Tensor make_output() {
+    std::vector<int64_t> sizes = input.sizes().vec();
+    sizes.back() = params.weight.rows;
+    Tensor output = at::empty(sizes, input.options());
+    params.output = output.mutable_data_ptr();
+    return output;
+  }
+};
+
+Tensor add_bias(Tensor output, const OptionalTensor& bias) {
+  if (bias.has_value() && bias->defined()) output.add_(*bias);
+  return output;
+}
+
 Tensor quantized_linear_cuda(const Tensor& x, const Tensor& packed, const Tensor& scales,
                              const OptionalTensor& zeros, const OptionalTensor& bias,
                              bool symmetric) {
-  NIBBLE_CHECK(x.dim() >= 1, "a quantized Linear takes inputs [..., in_features], got a scalar");
-  const int64_t in = x.size(-1), out = packed.size(0);
-  check_packed(packed, in);
-  const WeightQuantization how = check_parameters({out, in}, scales, zeros, symmetric);
-  const Tensor input = x.contiguous(), codes = packed.contiguous(), scale = scales.contiguous();
-  const Tensor zero = symmetric ? Tensor() : zeros->contiguous();
-  kernels::QuantizedLinearParams params;
-  params.weight = weight_matrix({out, in}, x.scalar_type(), how);
-  params.packed_codes = codes.const_data_ptr<uint8_t>();
-  params.scales = scale.const_data_ptr();
-  params.zeros = symmetric ? nullptr : zero.const_data_ptr();
-  params.tokens = in == 0 ? 0 : x.numel() / in;
-  params.input = input.const_data_ptr();
-  if (!kernels::can_run_quantized_linear(params)) {
+  Product product(x, packed, scales, zeros, symmetric);
+  if (!kernels::can_run_quantized_linear(product.params)) {
     return dequantize_and_multiply(x, packed, scales, zeros, bias, symmetric);
   }
+  Tensor output = product.make_output();
+  launch_cuda(product.params, x.device());
+  return add_bias(std::move(output), bias);
+}
+
+/// dequantize_and_multiply() with no more than a tile of the weight dequantized at a time.
+Tensor dequantize_and_multiply_tiles(const Tensor& x, const Tensor& packed, const Tensor& scales,
+                                     const OptionalTensor& zeros, const OptionalTensor& bias,
+                                     bool symmetric) {
+  constexpr int64_t kElementsPerTile = int64_t{1} << 20;  // 2 or 4 MB: about a core's cache
+  const int64_t rows = packed.size(0);
+  const int64_t tile = std::max<int64_t>(1, kElementsPerTile / std::max<int64_t>(1, x.size(-1)));
+  if (rows <= tile) return dequantize_and_multiply(x, packed, scales, zeros, bias, symmetric);
   std::vector<int64_t> sizes = x.sizes().vec();
-  sizes.back() = out;
-  Tensor output = at::empty(sizes, x.options());
-  params.output = output.mutable_data_ptr();
-  launch_cuda(params, x.device());
-  if (bias.has_value() && bias->defined()) output.add_(*bias);
+  sizes.back() = rows;
+  const Tensor output = at::empty(sizes, x.options());
+  for (int64_t row = 0; row < rows; row += tile) {
+    const int64_t count = std::min(tile, rows - row);
+    const auto part = [&](const Tensor& tensor) { return tensor.narrow(0, row, count); };
+    const auto optional_part = [&](const OptionalTensor& tensor) {
+      return tensor.has_value() && tensor->defined() ? OptionalTensor(part(*tensor)) : std::nullopt;
+    };
+    output.narrow(-1, row, count)
+        .copy_(dequantize_and_multiply(x, part(packed), part(scales), optional_part(zeros),
+                                       optional_part(bias), symmetric));
+  }
   return output;
+}
+
+Tensor quantized_linear_cpu(const Tensor& x, const Tensor& packed, const Tensor& scales,
+                            const OptionalTensor& zeros, const OptionalTensor& bias,
+                            bool symmetric) {
+  Product product(x, packed, scales, zeros, symmetric);
+  if (product.params.tokens > kernels::kQuantizedLinearFewTokens ||
+      !kernels::can_run_quantized_linear_cpu(product.params.weight)) {
+    return dequantize_and_multiply_tiles(x, packed, scales, zeros, bias, symmetric);
+  }
+  Tensor output = product.make_output();
+  launch_cpu(product.params);
+  return add_bias(std::move(output), bias);
 }
 
 Tensor quantized_linear_autograd(const Tensor& x, const Tensor& packed, const Tensor& scales,
@@ -76,7 +138,7 @@ Tensor quantized_linear(const Tensor& x, const Tensor& packed, const Tensor& sca
 }
 
 TORCH_LIBRARY_IMPL(nibble, CPU, library) {
-  library.impl("quantized_linear", dequantize_and_multiply);
+  library.impl("quantized_linear", quantized_linear_cpu);
 }
 TORCH_LIBRARY_IMPL(nibble, CUDA, library) {
   library.impl("quantized_linear", quantized_linear_cuda);

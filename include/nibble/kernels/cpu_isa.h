@@ -15,11 +15,10 @@ enum class CpuIsa : uint8_t {
   kAvx2,        ///< with FMA and F16C
   kAvx512,      ///< F, BW, DQ, VL
   kAvx512Vnni,  ///< integer dot products
-  kAvx512Bf16,  ///< bfloat16 dot products
 };
 
 inline constexpr CpuIsa kAllCpuIsas[] = {CpuIsa::kPortable, CpuIsa::kAvx2, CpuIsa::kAvx512,
-                                         CpuIsa::kAvx512Vnni, CpuIsa::kAvx512Bf16};
+                                         CpuIsa::kAvx512Vnni};
 
 std::string_view name_of(CpuIsa isa);
 

@@ -4,9 +4,10 @@
 
 namespace nibble::kernels {
 
-/// y = x W^T for a weight kept as packed int4 codes: its values, the bits of dequantize_cpu() and
-/// dequantize_cuda(), exist in registers only. Products are exact and summed in float32, in an order
-/// that depends on the shape and on the processor alone; y is rounded once.
+/// y = x W^T for a weight kept as packed int4 codes: its values exist in registers only. Sums are
+/// float32, in an order that depends on the shape and on the processor alone; y is rounded once. On
+/// CUDA the values are the bits of dequantize_cuda(); on the CPU a sum over codes times inputs is
+/// scaled, so that values are not rounded to the dtype before they are multiplied.
 struct QuantizedLinearParams {
   GroupedMatrix weight;  ///< rows: out features, cols: in features; dtype: that of x and y
   const uint8_t* packed_codes = nullptr;  ///< [rows, cols / 2], numerics/pack_int4.h
@@ -17,7 +18,7 @@ struct QuantizedLinearParams {
   void* output = nullptr;       ///< [tokens, rows]
 };
 
-/// Whether quantized_linear_cpu() takes them: an int4 grid, group size a multiple of 32. It is meant
+/// Whether quantized_linear_cpu() takes them: an int4 grid, group size a multiple of 8. It is meant
 /// for few tokens: beyond kQuantizedLinearFewTokens reading the weight no longer decides the time,
 /// and a product of dequantized tiles is faster.
 bool can_run_quantized_linear_cpu(const GroupedMatrix& weight);
@@ -26,8 +27,7 @@ inline constexpr int64_t kQuantizedLinearFewTokens = 8;
 /// What one call of quantized_linear_cpu() needs as scratch, aligned to 64 bytes, whatever its rows.
 int64_t quantized_linear_scratch_bytes(const QuantizedLinearParams& params);
 
-/// Columns [row_begin, row_end) of the output, for all tokens, as in fake_quant.h. Where the
-/// processor multiplies bfloat16 itself, it takes subnormal numbers as zero.
+/// Columns [row_begin, row_end) of the output, for all tokens, as in fake_quant.h.
 void quantized_linear_cpu(const QuantizedLinearParams& params, int64_t row_begin, int64_t row_end,
                           void* scratch);
 

@@ -18,7 +18,7 @@ enum class LinearState {
   kQuantized,      ///< the same y from int4 codes and scales; `weight` is gone
 };
 
-/// An input that several Linears share (q/k/v, gate/up): its fake-quantized form is computed at
+/// An input that several Linears share (q/k/v, gate/up): each of its quantized forms is computed at
 /// most once. Cheap to make; use it within one forward.
 class SharedInput {
  public:
@@ -26,10 +26,16 @@ class SharedInput {
   const torch::Tensor& value() const { return value_; }
   /// The value after per-token int8 fake quantization (ops::fake_quantize_activation).
   const torch::Tensor& fake_quantized() const;
+  /// The codes and parameters of the value (ops::quantize_activation).
+  struct Quantized {
+    torch::Tensor codes, scales, zeros;
+  };
+  const Quantized& quantized() const;
 
  private:
   torch::Tensor value_;
   mutable torch::Tensor fake_quantized_;
+  mutable Quantized quantized_;
 };
 
 /// A drop-in for torch::nn::Linear (same options, same parameter names) that a quantizer switches
@@ -107,6 +113,8 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl> {
   void register_bias(torch::Tensor value);
   void register_quantized_buffers(torch::Tensor packed, torch::Tensor scale, torch::Tensor zero);
   void drop_weight();
+  torch::Tensor forward_quantized(const SharedInput& input) const;
+  bool records_gradient(const torch::Tensor& x) const;
 
   bool activation_fake_quant_ = true;
   bool weight_fake_quant_ = true;

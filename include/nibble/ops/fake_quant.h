@@ -64,12 +64,28 @@ at::Tensor dequantize_packed_weight(const at::Tensor& packed, const at::Tensor& 
                                     const std::optional<at::Tensor>& zeros, int64_t cols,
                                     bool symmetric, at::ScalarType dtype);
 /// x W^T + b with W = dequantize_packed_weight(packed, scales, zeros, x.size(-1), symmetric, dtype
-/// of x): `x` [..., in], fake-quantized by the caller or not, result [..., out]. On CUDA up to 64
-/// tokens in bfloat16 or float16 read the packed weight (kernels/quantized_linear_cuda.h);
-/// everything else dequantizes it. Differentiable in `x` and `bias`.
+/// of x): `x` [..., in], fake-quantized by the caller or not, result [..., out]. Few tokens read the
+/// packed weight (kernels/quantized_linear.h, kernels/quantized_linear_cuda.h) unless a gradient is
+/// recorded; more of them dequantize it, on the CPU a tile at a time. Differentiable in `x` and
+/// `bias`.
 at::Tensor quantized_linear(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& scales,
                             const std::optional<at::Tensor>& zeros,
                             const std::optional<at::Tensor>& bias, bool symmetric);
+/// The Linear of 8da4w from the result of quantize_activation: x_codes int8 [..., in], `packed` and
+/// `scales` of the symmetric grid, result `dtype` [..., out]. On the CPU in integers
+/// (kernels/int8_linear.h) where the groups are a multiple of 8 columns; elsewhere the value of the
+/// codes goes through quantized_linear. Not differentiable.
+at::Tensor int8_linear(const at::Tensor& x_codes, const at::Tensor& x_scales,
+                       const at::Tensor& x_zeros, const at::Tensor& packed,
+                       const at::Tensor& scales, const std::optional<at::Tensor>& bias,
+                       at::ScalarType dtype);
+/// The Linear of 8da4w from an activation in full precision: quantize_activation and int8_linear on
+/// the CPU; where a gradient is recorded, and on CUDA, fake_quantize_activation and
+/// quantized_linear. The two agree to 1e-4 of the result's size in float32. Differentiable in `x`
+/// and `bias`.
+at::Tensor int8_dynamic_quantized_linear(const at::Tensor& x, const at::Tensor& packed,
+                                         const at::Tensor& scales,
+                                         const std::optional<at::Tensor>& bias);
 /// The inverse of pack_int4: uint8 [rows, ceil(cols / 2)] to int8 [rows, cols].
 at::Tensor unpack_int4(const at::Tensor& packed, int64_t cols, bool symmetric);
 
