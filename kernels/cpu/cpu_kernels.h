@@ -3,6 +3,7 @@
 #include <nibble/kernels/cpu_isa.h>
 #include <nibble/kernels/fake_quant.h>
 #include <nibble/kernels/int8_linear.h>
+#include <nibble/kernels/int8_weight_linear.h>
 #include <nibble/kernels/quantized_linear.h>
 
 /// The kernels of one instruction set, each over rows [row_begin, row_end).
@@ -21,6 +22,8 @@ struct Int8LinearKernels {
                    void* scratch);
 };
 
+using Int8WeightLinearKernel = void (*)(const Int8WeightLinearParams& params, int64_t row_begin,
+                                        int64_t row_end, void* scratch);
 using QuantizedLinearKernel = void (*)(const QuantizedLinearParams& params, int64_t row_begin,
                                        int64_t row_end, void* scratch);
 
@@ -29,6 +32,8 @@ extern const CpuKernels kAvx2Kernels;
 extern const CpuKernels kAvx512Kernels;
 extern const Int8LinearKernels kAvx2Int8Linear;
 extern const Int8LinearKernels kAvx512VnniInt8Linear;
+extern const Int8WeightLinearKernel kAvx2Int8WeightLinear;
+extern const Int8WeightLinearKernel kAvx512Int8WeightLinear;
 extern const QuantizedLinearKernel kAvx2QuantizedLinear;
 extern const QuantizedLinearKernel kAvx512QuantizedLinear;
 

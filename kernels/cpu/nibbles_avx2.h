@@ -28,11 +28,7 @@ struct NibblesAvx2 {
     return _mm256_permutevar8x32_ps(
         load(source), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)));
   }
-  NIBBLE_HD static float sum_of_lanes(Register a) {
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-  }
+  NIBBLE_HD static float sum_of_lanes(Register a) { return reduce_sum(Avx2(a)); }
 
   /// Eight nibbles a lane, their highest bits flipped: two's complement of the nibble less 8. Lanes
   /// from `count` on are of no meaning.

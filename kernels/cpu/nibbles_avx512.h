@@ -27,7 +27,7 @@ struct NibblesAvx512 {
   NIBBLE_HD static Register pick(const float* source, const int32_t* index) {
     return _mm512_permutexvar_ps(_mm512_loadu_si512(index), load(source));
   }
-  NIBBLE_HD static float sum_of_lanes(Register a) { return _mm512_reduce_add_ps(a); }
+  NIBBLE_HD static float sum_of_lanes(Register a) { return reduce_sum(Avx512(a)); }
 
   /// Eight nibbles a lane; zeros from lane `count` on.
   NIBBLE_HD static Codes load_codes(const uint8_t* packed, int64_t count) {

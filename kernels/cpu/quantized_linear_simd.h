@@ -118,7 +118,7 @@ NIBBLE_HD void multiply_row(const uint8_t* row, int64_t lanes,
     const auto codes = W::load_codes(row + lane * kLaneCodes / 2, count);
     const float* input = scratch.input + (token * token_lanes + lane) * kLaneCodes;
     Register exact[kTokens];
-    for_each_lane_code([&](auto i) {
+    for_each_lane_code([&](auto i) __attribute__((always_inline)) {
       const Register code = W::template code<i>(codes);
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {

@@ -25,6 +25,7 @@ struct Avx2 {
 
   __m256 lanes;
 
+  Avx2() = default;
   NIBBLE_HD explicit Avx2(__m256 value) : lanes(value) {}
   NIBBLE_HD explicit Avx2(float value) : lanes(_mm256_set1_ps(value)) {}
 
@@ -152,6 +153,10 @@ struct Avx2 {
 NIBBLE_HD Avx2 add(Avx2 a, Avx2 b) { return Avx2(_mm256_add_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx2 subtract(Avx2 a, Avx2 b) { return Avx2(_mm256_sub_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx2 multiply(Avx2 a, Avx2 b) { return Avx2(_mm256_mul_ps(a.lanes, b.lanes)); }
+/// a b + c, rounded once.
+NIBBLE_HD Avx2 fused_multiply_add(Avx2 a, Avx2 b, Avx2 c) {
+  return Avx2(_mm256_fmadd_ps(a.lanes, b.lanes, c.lanes));
+}
 NIBBLE_HD Avx2 divide(Avx2 a, Avx2 b) { return Avx2(_mm256_div_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx2 reciprocal(Avx2 a) { return divide(Avx2(1.0f), a); }
 
@@ -224,6 +229,14 @@ NIBBLE_HD Avx2 max_of_each(const Avx2::Stored (&rows)[8]) {
 }
 NIBBLE_HD Avx2 max_magnitude_of_each(const Avx2::Stored (&rows)[8]) {
   return reduce_each(rows, [](Avx2 a, Avx2 b) { return max_magnitude(a, b); });
+}
+
+/// The sum over the lanes, halves first.
+NIBBLE_HD float reduce_sum(Avx2 a) {
+  const __m128 four =
+      _mm_add_ps(_mm256_castps256_ps128(a.lanes), _mm256_extractf128_ps(a.lanes, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
 /// The extreme over the lanes, NaN if there is one.

@@ -22,6 +22,7 @@ struct Avx512 {
 
   __m512 lanes;
 
+  Avx512() = default;
   NIBBLE_HD explicit Avx512(__m512 value) : lanes(value) {}
   NIBBLE_HD explicit Avx512(float value) : lanes(_mm512_set1_ps(value)) {}
 
@@ -127,6 +128,10 @@ struct Avx512 {
 NIBBLE_HD Avx512 add(Avx512 a, Avx512 b) { return Avx512(_mm512_add_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx512 subtract(Avx512 a, Avx512 b) { return Avx512(_mm512_sub_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx512 multiply(Avx512 a, Avx512 b) { return Avx512(_mm512_mul_ps(a.lanes, b.lanes)); }
+/// a b + c, rounded once.
+NIBBLE_HD Avx512 fused_multiply_add(Avx512 a, Avx512 b, Avx512 c) {
+  return Avx512(_mm512_fmadd_ps(a.lanes, b.lanes, c.lanes));
+}
 NIBBLE_HD Avx512 divide(Avx512 a, Avx512 b) { return Avx512(_mm512_div_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx512 reciprocal(Avx512 a) { return divide(Avx512(1.0f), a); }
 
@@ -207,6 +212,9 @@ NIBBLE_HD Avx512 max_of_each(const Avx512::Stored (&rows)[16]) {
 NIBBLE_HD Avx512 max_magnitude_of_each(const Avx512::Stored (&rows)[16]) {
   return reduce_each(rows, [](Avx512 a, Avx512 b) { return max_magnitude(a, b); });
 }
+
+/// The sum over the lanes, halves first.
+NIBBLE_HD float reduce_sum(Avx512 a) { return _mm512_reduce_add_ps(a.lanes); }
 
 /// The extreme over the lanes, NaN if there is one.
 NIBBLE_HD float reduce_min(Avx512 a) {

@@ -2,6 +2,7 @@
 
 #include <nibble/kernels/fake_quant.h>
 #include <nibble/kernels/int8_linear.h>
+#include <nibble/kernels/int8_weight_linear.h>
 #include <nibble/kernels/quantized_linear.h>
 
 #include <string_view>
@@ -39,6 +40,8 @@ void arrange_int8_activations_cpu(const Int8ActivationParams& params, int64_t to
                                   int64_t token_end, CpuIsa isa);
 void int8_linear_cpu(const Int8LinearParams& params, int64_t row_begin, int64_t row_end,
                      void* scratch, CpuIsa isa);
+void int8_weight_linear_cpu(const Int8WeightLinearParams& params, int64_t row_begin,
+                            int64_t row_end, void* scratch, CpuIsa isa);
 void quantized_linear_cpu(const QuantizedLinearParams& params, int64_t row_begin, int64_t row_end,
                           void* scratch, CpuIsa isa);
 
