@@ -18,19 +18,6 @@ using at::Tensor;
 using kernels::GridKind;
 using kernels::GroupedMatrix;
 
-kernels::DType kernel_dtype(at::ScalarType dtype, const char* what) {
-  switch (dtype) {
-    case at::kFloat:
-      return kernels::DType::kFloat32;
-    case at::kBFloat16:
-      return kernels::DType::kBFloat16;
-    case at::kHalf:
-      return kernels::DType::kFloat16;
-    default:
-      fail(what, " is ", c10::toString(dtype), ", allowed: Float, BFloat16, Half");
-  }
-}
-
 template <class T = void>
 T* data_or_null(const Tensor& tensor) {
   return tensor.defined() && tensor.has_storage() ? static_cast<T*>(tensor.data_ptr()) : nullptr;
@@ -88,6 +75,19 @@ at::ScalarType scalar_type(kernels::DType dtype) {
 }
 
 }  // namespace
+
+kernels::DType kernel_dtype(at::ScalarType dtype, const char* what) {
+  switch (dtype) {
+    case at::kFloat:
+      return kernels::DType::kFloat32;
+    case at::kBFloat16:
+      return kernels::DType::kBFloat16;
+    case at::kHalf:
+      return kernels::DType::kFloat16;
+    default:
+      fail(what, " is ", c10::toString(dtype), ", allowed: Float, BFloat16, Half");
+  }
+}
 
 GroupedMatrix weight_matrix(at::IntArrayRef shape, at::ScalarType dtype,
                             const WeightQuantization& how) {

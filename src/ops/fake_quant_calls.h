@@ -46,6 +46,9 @@ struct Quantized {
   at::Tensor in_range = {};
 };
 
+/// The kernels' name of a dtype. Throws Error, which calls the tensor `what`, for one they lack.
+kernels::DType kernel_dtype(at::ScalarType dtype, const char* what);
+
 /// The matrices that the kernels see. Throw Error when shape, group or dtype do not fit.
 kernels::GroupedMatrix weight_matrix(at::IntArrayRef shape, at::ScalarType dtype,
                                      const WeightQuantization& how);

@@ -21,16 +21,14 @@ int64_t grain(int64_t elements) {
 
 /// Calls a product kernel over ranges of `tile` rows each, with a scratch for each thread.
 template <class Params>
-void run_product(const Params& params, int64_t tile, int64_t scratch_bytes,
-                 void (*cpu)(const Params&, int64_t, int64_t, void*)) {
-  const kernels::GroupedMatrix& weight = params.weight;
-  if (weight.rows == 0 || params.tokens == 0) return;
-  const int64_t elements = tile * weight.cols * params.tokens;
-  at::parallel_for(0, (weight.rows + tile - 1) / tile, grain(elements),
+void run_product(const Params& params, int64_t rows, int64_t cols, int64_t tile,
+                 int64_t scratch_bytes, void (*cpu)(const Params&, int64_t, int64_t, void*)) {
+  if (rows == 0 || params.tokens == 0) return;
+  at::parallel_for(0, (rows + tile - 1) / tile, grain(tile * cols * params.tokens),
                    [&](int64_t begin, int64_t end) {
                      const auto scratch = c10::GetCPUAllocator()->allocate(
                          static_cast<size_t>(scratch_bytes));
-                     cpu(params, begin * tile, std::min(end * tile, weight.rows), scratch.get());
+                     cpu(params, begin * tile, std::min(end * tile, rows), scratch.get());
                    });
 }
 
@@ -66,8 +64,8 @@ void launch(const kernels::DequantizeParams& params, const at::Device& device) {
 }
 
 void launch_cpu(const kernels::QuantizedLinearParams& params) {
-  run_product(params, 1, kernels::quantized_linear_scratch_bytes(params),
-              kernels::quantized_linear_cpu);
+  run_product(params, params.weight.rows, params.weight.cols, 1,
+              kernels::quantized_linear_scratch_bytes(params), kernels::quantized_linear_cpu);
 }
 void launch_cpu(const kernels::Int8ActivationParams& params, int64_t tokens) {
   at::parallel_for(0, tokens, grain(params.cols), [&](int64_t begin, int64_t end) {
@@ -75,8 +73,12 @@ void launch_cpu(const kernels::Int8ActivationParams& params, int64_t tokens) {
   });
 }
 void launch_cpu(const kernels::Int8LinearParams& params) {
-  run_product(params, kernels::kInt8LinearTileRows,
+  run_product(params, params.weight.rows, params.weight.cols, kernels::kInt8LinearTileRows,
               kernels::int8_linear_scratch_bytes(params.weight), kernels::int8_linear_cpu);
+}
+void launch_cpu(const kernels::Int8WeightLinearParams& params) {
+  run_product(params, params.rows, params.cols, 1,
+              kernels::int8_weight_linear_scratch_bytes(params), kernels::int8_weight_linear_cpu);
 }
 
 }  // namespace nibble::ops

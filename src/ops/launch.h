@@ -2,6 +2,7 @@
 
 #include <nibble/kernels/fake_quant.h>
 #include <nibble/kernels/int8_linear.h>
+#include <nibble/kernels/int8_weight_linear.h>
 #include <nibble/kernels/quantized_linear_cuda.h>
 
 #include <ATen/core/Tensor.h>
@@ -18,6 +19,7 @@ void launch(const kernels::DequantizeParams& params, const at::Device& device);
 void launch_cpu(const kernels::QuantizedLinearParams& params);
 void launch_cpu(const kernels::Int8ActivationParams& params, int64_t tokens);
 void launch_cpu(const kernels::Int8LinearParams& params);
+void launch_cpu(const kernels::Int8WeightLinearParams& params);
 
 // The CUDA side of the above; in a build without CUDA it throws Error.
 void launch_cuda(const kernels::FakeQuantParams& params, const at::Device& device);

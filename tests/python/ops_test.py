@@ -16,6 +16,11 @@ SCHEMAS = {
                                 "bool symmetric, ScalarType dtype) -> Tensor",
     "quantized_linear": "(Tensor x, Tensor packed, Tensor scales, Tensor? zeros, Tensor? bias, "
                         "bool symmetric) -> Tensor",
+    "int8_linear": "(Tensor x_codes, Tensor x_scales, Tensor x_zeros, Tensor packed, "
+                   "Tensor scales, Tensor? bias, ScalarType dtype) -> Tensor",
+    "int8_dynamic_quantized_linear": "(Tensor x, Tensor packed, Tensor scales, Tensor? bias) "
+                                     "-> Tensor",
+    "int8_weight_linear": "(Tensor x, Tensor codes, Tensor scales, Tensor? bias) -> Tensor",
     "quantize_weight": f"({WEIGHT}) -> (Tensor codes, Tensor scales, Tensor zeros)",
     "quantize_activation": "(Tensor x) -> (Tensor codes, Tensor scales, Tensor zeros)",
     "dequantize_weight": "(Tensor codes, Tensor scales, Tensor? zeros, bool symmetric, "
@@ -52,7 +57,11 @@ def sample_calls(dtype=torch.float32):
         for bias in (None, torch.randn(6).to(dtype)):
             yield "fake_quantized_linear", (x, weight, bias, 32, symmetric, scale_dtype)
             yield "quantized_linear", (x, packed, scales, zeros, bias, symmetric)
+            if symmetric:
+                yield "int8_linear", (*ops.quantize_activation(x), packed, scales, bias, dtype)
+                yield "int8_dynamic_quantized_linear", (x, packed, scales, bias)
     yield "dequantize_weight", (codes, scales, None, True, dtype)
+    yield "int8_weight_linear", (x, codes, torch.rand(6, 1), torch.randn(6).to(dtype))
     for shape in ((64,), (5, 64), (2, 3, 64), (2, 1, 3, 7), (0, 64)):
         yield "fake_quantize_activation", (torch.randn(shape).to(dtype),)
         yield "quantize_activation", (torch.randn(shape).to(dtype),)

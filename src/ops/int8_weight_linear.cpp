@@ -1,0 +1,95 @@
+#include <nibble/core/error.h>
+#include <nibble/ops/fake_quant.h>
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
+#include <torch/library.h>
+
+#include <vector>
+
+#include "fake_quant_calls.h"
+#include "launch.h"
+
+namespace nibble::ops {
+namespace {
+
+using at::Tensor;
+using OptionalTensor = std::optional<Tensor>;
+
+void check_operands(const Tensor& x, const Tensor& codes, const Tensor& scales) {
+  NIBBLE_CHECK(codes.dim() == 2 && codes.scalar_type() == at::kChar,
+               "codes must be int8 [out_features, in_features], got ",
+               c10::toString(codes.scalar_type()), " ", codes.sizes());
+  NIBBLE_CHECK(x.dim() >= 1 && x.size(-1) == codes.size(1), "x must be [..., ", codes.size(1),
+               "] for codes ", codes.sizes(), ", got ", x.sizes());
+  NIBBLE_CHECK(scales.dim() == 2 && scales.size(0) == codes.size(0) && scales.size(1) == 1 &&
+                   scales.scalar_type() == at::kFloat,
+               "scales must be Float [", codes.size(0), ", 1], got ",
+               c10::toString(scales.scalar_type()), " ", scales.sizes());
+}
+
+/// Differentiable in `x` and `bias`.
+Tensor dequantize_and_multiply(const Tensor& x, const Tensor& codes, const Tensor& scales,
+                               const OptionalTensor& bias) {
+  check_operands(x, codes, scales);
+  return at::linear(x, codes.to(at::kFloat).mul(scales).to(x.scalar_type()), bias);
+}
+
+Tensor int8_weight_linear_cpu(const Tensor& x, const Tensor& codes, const Tensor& scales,
+                              const OptionalTensor& bias) {
+  check_operands(x, codes, scales);
+  const Tensor input = x.contiguous(), weight = codes.contiguous(), scale = scales.contiguous();
+  kernels::Int8WeightLinearParams params;
+  params.rows = codes.size(0);
+  params.cols = codes.size(1);
+  params.tokens = params.cols == 0 ? 0 : x.numel() / params.cols;
+  if (params.cols == 0 || params.tokens > kernels::kInt8WeightLinearFewTokens) {
+    return dequantize_and_multiply(x, codes, scales, bias);
+  }
+  std::vector<int64_t> sizes = x.sizes().vec();
+  sizes.back() = params.rows;
+  Tensor output = at::empty(sizes, x.options());
+  params.dtype = kernel_dtype(x.scalar_type(), "x");
+  params.codes = weight.const_data_ptr<int8_t>();
+  params.scales = scale.const_data_ptr<float>();
+  params.input = input.const_data_ptr();
+  params.output = output.mutable_data_ptr();
+  launch_cpu(params);
+  if (bias.has_value() && bias->defined()) output.add_(*bias);
+  return output;
+}
+
+Tensor int8_weight_linear_autograd(const Tensor& x, const Tensor& codes, const Tensor& scales,
+                                   const OptionalTensor& bias) {
+  const bool trains = x.requires_grad() || (bias.has_value() && bias->requires_grad());
+  if (at::GradMode::is_enabled() && trains) return dequantize_and_multiply(x, codes, scales, bias);
+  at::AutoDispatchBelowADInplaceOrView below_autograd;
+  return int8_weight_linear(x, codes, scales, bias);
+}
+
+}  // namespace
+
+Tensor int8_weight_linear(const Tensor& x, const Tensor& codes, const Tensor& scales,
+                          const OptionalTensor& bias) {
+  static const auto op =
+      c10::Dispatcher::singleton()
+          .findSchemaOrThrow("nibble::int8_weight_linear", "")
+          .typed<Tensor(const Tensor&, const Tensor&, const Tensor&, const OptionalTensor&)>();
+  return op.call(x, codes, scales, bias);
+}
+
+TORCH_LIBRARY_IMPL(nibble, CPU, library) {
+  library.impl("int8_weight_linear", int8_weight_linear_cpu);
+}
+TORCH_LIBRARY_IMPL(nibble, CUDA, library) {
+  library.impl("int8_weight_linear", dequantize_and_multiply);
+}
+TORCH_LIBRARY_IMPL(nibble, Meta, library) {
+  library.impl("int8_weight_linear", dequantize_and_multiply);
+}
+TORCH_LIBRARY_IMPL(nibble, Autograd, library) {
+  library.impl("int8_weight_linear", int8_weight_linear_autograd);
+}
+
+}  // namespace nibble::ops
