@@ -26,7 +26,7 @@ struct Arguments {
   std::vector<std::string> dtypes;  ///< empty: the device's defaults, as everything below
   std::vector<std::string> shapes;
   std::vector<int64_t> tokens;
-  int64_t group_size = 0;
+  std::vector<int64_t> group_sizes;
   int samples = 15;
   int warmup = 3;
   std::string json;
@@ -37,13 +37,15 @@ void fill_defaults(Arguments& arguments) {
   if (arguments.dtypes.empty()) arguments.dtypes = {"bfloat16"};
   if (arguments.shapes.empty()) {
     arguments.shapes = cuda ? std::vector<std::string>{"8192x2048", "14336x4096"}
-                            : std::vector<std::string>{"576x576", "1536x576", "576x1536"};
+                            : std::vector<std::string>{"576x576", "1536x576", "576x1536", "4096x4096"};
   }
   if (arguments.tokens.empty()) {
     arguments.tokens =
         cuda ? std::vector<int64_t>{1, 16, 64, 256, 4096} : std::vector<int64_t>{1, 256};
   }
-  if (arguments.group_size == 0) arguments.group_size = cuda ? 128 : 32;
+  if (arguments.group_sizes.empty()) {
+    arguments.group_sizes = cuda ? std::vector<int64_t>{128} : std::vector<int64_t>{32, 128};
+  }
 }
 
 /// As many copies of a weight as keep every read from being served by a cache.
@@ -57,14 +59,19 @@ class QuantizedLinearBench {
   QuantizedLinearBench(const Arguments& arguments, const TorchDevice& device)
       : arguments_(arguments), device_(device) {}
 
-  void run(const std::string& shape_text, int64_t tokens, const std::string& dtype_name) {
+  /// Nothing where the groups do not divide the input.
+  void run(const std::string& shape_text, int64_t group_size, int64_t tokens,
+           const std::string& dtype_name) {
     const std::vector<int64_t> shape = parse_shape(shape_text);
     NIBBLE_CHECK(shape.size() == 2, "a Linear's shape is OUTxIN, got ", shape_text);
+    if (shape[1] % group_size != 0) return;
     const at::ScalarType dtype = scalar_type_of(dtype_name);
     input_ = torch::randn({tokens, shape[1]}, torch::TensorOptions(device_.device()).dtype(dtype));
     const std::string schemes[] = {"none", "8da4w", "4w"};
     std::vector<std::vector<nn::Linear>> models;
-    for (const std::string& scheme : schemes) models.push_back(linears(shape, scheme, dtype));
+    for (const std::string& scheme : schemes) {
+      models.push_back(linears(shape, scheme, group_size, dtype));
+    }
 
     std::vector<std::unique_ptr<GraphReplay>> graphs;
     std::vector<std::function<double()>> contenders;
@@ -88,7 +95,7 @@ class QuantizedLinearBench {
       Row row;
       row.name = "quantized linear " + schemes[i];
       row.shape = detail::concat(tokens, "x", shape[1], "x", shape[0]);
-      row.group_size = i == 0 ? 0 : arguments_.group_size;
+      row.group_size = i == 0 ? 0 : group_size;
       row.dtype = dtype_name;
       row.median_ms = median(samples[i]);
       row.samples = arguments_.samples;
@@ -103,14 +110,14 @@ class QuantizedLinearBench {
 
  private:
   std::vector<nn::Linear> linears(const std::vector<int64_t>& shape, const std::string& scheme,
-                                  at::ScalarType dtype) const {
+                                  int64_t group_size, at::ScalarType dtype) const {
     std::vector<nn::Linear> result;
     const bool cuda = arguments_.torch.on_cuda();
     for (int64_t i = copies(shape[0] * shape[1], cuda); i > 0; --i) {
       nn::Linear linear(torch::nn::LinearOptions(shape[1], shape[0]).bias(false));
       linear->to(device_.device(), dtype);
       if (scheme != "none") {
-        linear->prepare(benchmark_spec(scheme, arguments_.group_size));
+        linear->prepare(benchmark_spec(scheme, group_size));
         linear->convert();
       }
       result.push_back(linear);
@@ -141,7 +148,8 @@ int bench_quantized_linear(int argc, char** argv) {
   app.add_option("--dtype", arguments.dtypes, "may be repeated")->check(CLI::IsMember(kDTypeNames));
   app.add_option("--shape", arguments.shapes, "OUTxIN, may be repeated");
   app.add_option("--tokens", arguments.tokens, "may be repeated")->check(CLI::PositiveNumber);
-  app.add_option("--group-size", arguments.group_size)->check(CLI::PositiveNumber);
+  app.add_option("--group-size", arguments.group_sizes, "may be repeated")
+      ->check(CLI::PositiveNumber);
   app.add_option("--samples", arguments.samples, "medians are over so many")
       ->check(CLI::PositiveNumber);
   app.add_option("--warmup", arguments.warmup, "samples before them")
@@ -156,7 +164,9 @@ int bench_quantized_linear(int argc, char** argv) {
   QuantizedLinearBench bench(arguments, device);
   for (const std::string& dtype : arguments.dtypes) {
     for (const std::string& shape : arguments.shapes) {
-      for (const int64_t tokens : arguments.tokens) bench.run(shape, tokens, dtype);
+      for (const int64_t group_size : arguments.group_sizes) {
+        for (const int64_t tokens : arguments.tokens) bench.run(shape, group_size, tokens, dtype);
+      }
     }
   }
   write_report(arguments.json, "bench_quantized_linear",
