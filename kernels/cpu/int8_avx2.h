@@ -22,7 +22,9 @@ struct Int8Avx2 {
   NIBBLE_HD static Register load(const void* source) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(source));
   }
-  NIBBLE_HD static FloatRegister load_floats(const float* source) { return _mm256_loadu_ps(source); }
+  NIBBLE_HD static FloatRegister load_floats(const float* source) {
+    return _mm256_loadu_ps(source);
+  }
   NIBBLE_HD static void store(Register value, void* target) {
     _mm256_storeu_si256(static_cast<__m256i*>(target), value);
   }

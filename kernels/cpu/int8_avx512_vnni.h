@@ -20,7 +20,9 @@ struct Int8Avx512Vnni {
   NIBBLE_HD static Register zero() { return _mm512_setzero_si512(); }
   NIBBLE_HD static FloatRegister float_zero() { return _mm512_setzero_ps(); }
   NIBBLE_HD static Register load(const void* source) { return _mm512_loadu_si512(source); }
-  NIBBLE_HD static FloatRegister load_floats(const float* source) { return _mm512_loadu_ps(source); }
+  NIBBLE_HD static FloatRegister load_floats(const float* source) {
+    return _mm512_loadu_ps(source);
+  }
   NIBBLE_HD static void store(Register value, void* target) { _mm512_storeu_si512(target, value); }
   /// `count` lanes, zeros after them.
   NIBBLE_HD static Register load(const void* source, int64_t count) {
@@ -94,7 +96,8 @@ struct Int8Avx512Vnni {
       fours[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
       fours[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
     }
-    // eights[8 b + c] and [8 b + 4 + c]: of rows 8 b to 8 b + 7, columns c and 8 + c, 4 + c and 12 + c.
+    // eights[8 b + c] and [8 b + 4 + c]: of rows 8 b to 8 b + 7, columns c and 8 + c, 4 + c and 12
+    // + c.
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; i += 8) {
 #pragma GCC unroll 4

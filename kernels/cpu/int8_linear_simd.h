@@ -7,8 +7,8 @@
 #include "int8_tile.h"
 
 /// The integer Linear over one set of integer instructions W (int8_avx2.h, int8_avx512_vnni.h). The
-/// rows of a tile lie in the lanes of W's registers: a tile's codes are unpacked and transposed into
-/// the scratch once, and every token then multiplies them without summing over lanes.
+/// rows of a tile lie in the lanes of W's registers: a tile's codes are unpacked and transposed
+/// into the scratch once, and every token then multiplies them without summing over lanes.
 ///
 /// Whatever is instantiated here must depend on W or be always inlined, see host_device.h.
 namespace nibble::kernels::cpu {
@@ -117,8 +117,9 @@ void multiply_tokens(const Tile<W>& tile, const Int8LinearParams& p, int64_t tok
   }
 }
 
-/// The products of all tokens, kTokens, with one register of rows, whose codes are used as they are unpacked: for so few tokens
-/// a tile of them would not be read often enough to pay for its writing.
+/// The products of all tokens, kTokens, with one register of rows, whose codes are used as they are
+/// unpacked: for so few tokens a tile of them would not be read often enough to pay for its
+/// writing.
 template <class W, int kTokens>
 NIBBLE_HD Products<W, kTokens, 1> multiply_packed(const Tile<W>& tile,
                                                   const RowPointers<W, uint8_t>& packed,

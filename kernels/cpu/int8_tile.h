@@ -47,8 +47,8 @@ struct Tile {
   float* scales;
 };
 
-/// A group's sum of codes has up to 23 bits. W::split() makes two 16-bit halves of it, so that their
-/// products with the halves of this take zero point times sum away in one instruction:
+/// A group's sum of codes has up to 23 bits. W::split() makes two 16-bit halves of it, so that
+/// their products with the halves of this take zero point times sum away in one instruction:
 /// -(z + 128) in the lower half, -128 times as much in the upper one.
 NIBBLE_HD uint32_t negated_offset(float zero) {
   const int offset = 128 + (zero == zero ? static_cast<int>(zero) : 0);  // NaN: any integer will do

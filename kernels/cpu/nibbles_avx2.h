@@ -25,8 +25,8 @@ struct NibblesAvx2 {
   }
   /// Lane i of the result is source[index[i]], index 0..7.
   NIBBLE_HD static Register pick(const float* source, const int32_t* index) {
-    return _mm256_permutevar8x32_ps(
-        load(source), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)));
+    return _mm256_permutevar8x32_ps(load(source),
+                                    _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)));
   }
   NIBBLE_HD static float sum_of_lanes(Register a) { return reduce_sum(Avx2(a)); }
 

@@ -36,8 +36,7 @@ struct NibblesAvx512 {
   /// Nibble i of each lane as a number less 8. The permutation reads an index's lowest four bits.
   template <int i>
   NIBBLE_HD static Register code(Codes codes) {
-    const Register values =
-        _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
+    const Register values = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
     return _mm512_permutexvar_ps(_mm512_srli_epi32(codes, 4 * i), values);
   }
 };

@@ -19,7 +19,7 @@ namespace nibble::kernels::cpu {
 inline constexpr int kLaneCodes = 8;
 
 template <class W>
-inline constexpr int64_t kBlockCodes = W::kLanes * kLaneCodes;
+inline constexpr int64_t kBlockCodes = W::kLanes* kLaneCodes;
 
 /// The buffers of one call, in its scratch. Lanes beyond the last column read zeros everywhere.
 template <class W>
@@ -99,7 +99,8 @@ template <class Body>
 NIBBLE_HD void for_each_lane_code(Body&& body) {
   [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) {
     (body(std::integral_constant<int, i>{}), ...);
-  }(std::make_integer_sequence<int, kLaneCodes>{});
+  }
+  (std::make_integer_sequence<int, kLaneCodes>{});
 }
 
 /// The products of a row, whose parameters are in the scratch, with kTokens tokens from `token` on.

@@ -43,7 +43,8 @@ void quantized_linear(const QuantizedLinearParams& p, int64_t row_begin, int64_t
           const D* input = static_cast<const D*>(p.input) + token * m.cols;
           float sum = 0.0f;
           for (int64_t g = 0; g < groups; ++g) {
-            const auto [steps, inputs] = sums_of_group(codes, input, g * m.group_size, m.group_size);
+            const auto [steps, inputs] =
+                sums_of_group(codes, input, g * m.group_size, m.group_size);
             sum += steps * parameter<S>(p.scales, row * groups + g);
             if (p.zeros != nullptr) sum += inputs * parameter<S>(p.zeros, row * groups + g);
           }

@@ -36,8 +36,9 @@ void fill_defaults(Arguments& arguments) {
   const bool cuda = arguments.torch.on_cuda();
   if (arguments.dtypes.empty()) arguments.dtypes = {"bfloat16"};
   if (arguments.shapes.empty()) {
-    arguments.shapes = cuda ? std::vector<std::string>{"8192x2048", "14336x4096"}
-                            : std::vector<std::string>{"576x576", "1536x576", "576x1536", "4096x4096"};
+    arguments.shapes =
+        cuda ? std::vector<std::string>{"8192x2048", "14336x4096"}
+             : std::vector<std::string>{"576x576", "1536x576", "576x1536", "4096x4096"};
   }
   if (arguments.tokens.empty()) {
     arguments.tokens =

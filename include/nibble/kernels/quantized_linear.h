@@ -22,7 +22,7 @@ struct QuantizedLinearParams {
 /// for few tokens: beyond kQuantizedLinearFewTokens reading the weight no longer decides the time,
 /// and a product of dequantized tiles is faster.
 bool can_run_quantized_linear_cpu(const GroupedMatrix& weight);
-inline constexpr int64_t kQuantizedLinearFewTokens = 8;
+inline constexpr int64_t kQuantizedLinearFewTokens = 16;
 
 /// What one call of quantized_linear_cpu() needs as scratch, aligned to 64 bytes, whatever its rows.
 int64_t quantized_linear_scratch_bytes(const QuantizedLinearParams& params);

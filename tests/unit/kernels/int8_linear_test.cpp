@@ -28,8 +28,8 @@ std::ostream& operator<<(std::ostream& stream, const Shape& s) {
 // Every count of tokens that a kernel treats apart, rows around the tiles, columns around the
 // registers, and group sizes that divide neither.
 const std::vector<Shape> kShapes = {
-    {0, 32, 64, 32},  {1, 0, 64, 32},     {1, 1, 8, 8},      {2, 3, 24, 24},    {3, 31, 40, 8},
-    {4, 33, 96, 32},  {5, 64, 128, 128},  {6, 17, 576, 64},  {7, 70, 576, 32},  {8, 5, 192, 96},
+    {0, 32, 64, 32},   {1, 0, 64, 32},     {1, 1, 8, 8},        {2, 3, 24, 24},   {3, 31, 40, 8},
+    {4, 33, 96, 32},   {5, 64, 128, 128},  {6, 17, 576, 64},    {7, 70, 576, 32}, {8, 5, 192, 96},
     {9, 40, 256, 256}, {11, 95, 136, 136}, {13, 32, 1536, 128}, {64, 8, 480, 48},
 };
 
@@ -38,8 +38,8 @@ class Problem {
  public:
   Problem(const Shape& shape, DType dtype, DType scale_dtype, uint64_t seed)
       : shape_(shape), random_(seed) {
-    weight_ = {GridKind::kSymmetricInt4, dtype,      scale_dtype, shape.rows,
-               shape.cols,               shape.group_size};
+    weight_ = {GridKind::kSymmetricInt4, dtype, scale_dtype, shape.rows, shape.cols,
+               shape.group_size};
     const int64_t groups = shape.cols / shape.group_size;
     weight_codes_ = integers(shape.rows * shape.cols, -8, 7);
     packed_ = pack_rows(weight_codes_, shape.cols, -8);
@@ -154,8 +154,7 @@ TEST_P(Int8Linear, GivesThePortableBitsForEveryDtype) {
     for (const DType dtype : {DType::kFloat32, DType::kBFloat16, DType::kFloat16}) {
       for (const DType scale_dtype : {DType::kFloat32, DType::kBFloat16, DType::kFloat16}) {
         const Problem problem(shape, dtype, scale_dtype, ++seed);
-        ASSERT_EQ(problem.run(GetParam()).bytes(), problem.run(CpuIsa::kPortable).bytes())
-            << shape;
+        ASSERT_EQ(problem.run(GetParam()).bytes(), problem.run(CpuIsa::kPortable).bytes()) << shape;
       }
     }
   }

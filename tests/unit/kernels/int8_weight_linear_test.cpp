@@ -36,7 +36,7 @@ class Problem {
 
   TypedBuffer run(CpuIsa isa, int64_t parts = 1) const {
     TypedBuffer output(dtype_, std::vector<float>(tokens_ * rows_, -7.0f));
-    kernels::Int8WeightLinearParams params{rows_,   cols_,         dtype_,       codes_.data(),
+    kernels::Int8WeightLinearParams params{rows_,          cols_,   dtype_,        codes_.data(),
                                            scales_.data(), tokens_, input_.data(), output.data()};
     AlignedBytes scratch(kernels::int8_weight_linear_scratch_bytes(params));
     for (int64_t part = 0; part < parts; ++part) {

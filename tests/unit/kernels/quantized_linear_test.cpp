@@ -24,10 +24,10 @@ std::ostream& operator<<(std::ostream& stream, const Shape& s) {
 }
 
 // Columns that fill registers and that do not, groups that straddle them.
-const std::vector<Shape> kShapes = {
-    {0, 4, 64, 32},  {1, 0, 64, 32},   {1, 1, 8, 8},      {2, 3, 72, 24},     {3, 5, 96, 96},
-    {4, 9, 576, 32}, {5, 7, 576, 64},  {6, 4, 256, 256},  {7, 3, 480, 96},    {8, 2, 1536, 128},
-    {9, 2, 160, 160}};
+const std::vector<Shape> kShapes = {{0, 4, 64, 32},    {1, 0, 64, 32},   {1, 1, 8, 8},
+                                    {2, 3, 72, 24},    {3, 5, 96, 96},   {4, 9, 576, 32},
+                                    {5, 7, 576, 64},   {6, 4, 256, 256}, {7, 3, 480, 96},
+                                    {8, 2, 1536, 128}, {9, 2, 160, 160}};
 
 struct Case {
   GridKind grid;
@@ -49,8 +49,7 @@ const std::vector<Case> kCases = {
 class Problem {
  public:
   Problem(const Shape& shape, const Case& how, uint64_t seed) : shape_(shape), random_(seed) {
-    weight_ = {how.grid,   how.dtype,  how.scale_dtype,
-               shape.rows, shape.cols, shape.group_size};
+    weight_ = {how.grid, how.dtype, how.scale_dtype, shape.rows, shape.cols, shape.group_size};
     const int64_t parameters = shape.rows * (shape.cols / shape.group_size);
     std::uniform_int_distribution<int> code(0, 15);
     for (int64_t i = 0; i < shape.rows * shape.cols; ++i) {
@@ -89,8 +88,7 @@ class Problem {
   Answer answer(int64_t token, int64_t row) const {
     Answer result{0.0, 0.0};
     for (int64_t col = 0; col < shape_.cols; ++col) {
-      const double term =
-          weight_value(row, col) * double{input_.at(token * shape_.cols + col)};
+      const double term = weight_value(row, col) * double{input_.at(token * shape_.cols + col)};
       result.value += term;
       result.magnitude += std::abs(term);
     }
