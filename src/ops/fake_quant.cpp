@@ -186,8 +186,7 @@ TORCH_LIBRARY(nibble, library) {
   library.def(
       "int8_dynamic_quantized_linear(Tensor x, Tensor packed, Tensor scales, Tensor? bias) -> "
       "Tensor");
-  library.def(
-      "int8_weight_linear(Tensor x, Tensor codes, Tensor scales, Tensor? bias) -> Tensor");
+  library.def("int8_weight_linear(Tensor x, Tensor codes, Tensor scales, Tensor? bias) -> Tensor");
   library.def("pack_int4(Tensor codes, bool symmetric) -> Tensor");
   library.def("unpack_int4(Tensor packed, int cols, bool symmetric) -> Tensor");
 }

@@ -125,9 +125,9 @@ Tensor int8_linear(const Tensor& x_codes, const Tensor& x_scales, const Tensor& 
 
 Tensor int8_dynamic_quantized_linear(const Tensor& x, const Tensor& packed, const Tensor& scales,
                                      const OptionalTensor& bias) {
-  static const auto op = find_operator<Tensor(const Tensor&, const Tensor&, const Tensor&,
-                                              const OptionalTensor&)>(
-      "nibble::int8_dynamic_quantized_linear");
+  static const auto op =
+      find_operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const OptionalTensor&)>(
+          "nibble::int8_dynamic_quantized_linear");
   return op.call(x, packed, scales, bias);
 }
 

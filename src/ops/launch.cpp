@@ -26,8 +26,8 @@ void run_product(const Params& params, int64_t rows, int64_t cols, int64_t tile,
   if (rows == 0 || params.tokens == 0) return;
   at::parallel_for(0, (rows + tile - 1) / tile, grain(tile * cols * params.tokens),
                    [&](int64_t begin, int64_t end) {
-                     const auto scratch = c10::GetCPUAllocator()->allocate(
-                         static_cast<size_t>(scratch_bytes));
+                     const auto scratch =
+                         c10::GetCPUAllocator()->allocate(static_cast<size_t>(scratch_bytes));
                      cpu(params, begin * tile, std::min(end * tile, rows), scratch.get());
                    });
 }

@@ -137,9 +137,7 @@ Tensor quantized_linear(const Tensor& x, const Tensor& packed, const Tensor& sca
   return op.call(x, packed, scales, zeros, bias, symmetric);
 }
 
-TORCH_LIBRARY_IMPL(nibble, CPU, library) {
-  library.impl("quantized_linear", quantized_linear_cpu);
-}
+TORCH_LIBRARY_IMPL(nibble, CPU, library) { library.impl("quantized_linear", quantized_linear_cpu); }
 TORCH_LIBRARY_IMPL(nibble, CUDA, library) {
   library.impl("quantized_linear", quantized_linear_cuda);
 }

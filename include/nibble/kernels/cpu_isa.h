@@ -29,8 +29,8 @@ bool is_supported(CpuIsa isa);
 /// The best supported one; asked of the processor once.
 CpuIsa best_cpu_isa();
 
-/// As in the headers of the kernels, with the instruction set given: for tests and benchmarks. Throws Error for
-/// one that is not supported.
+/// As in the headers of the kernels, with the instruction set given: for tests and benchmarks.
+/// Throws Error for one that is not supported.
 void fake_quantize_cpu(const FakeQuantParams& params, int64_t row_begin, int64_t row_end,
                        CpuIsa isa);
 void fake_quantize_backward_cpu(const FakeQuantBackwardParams& params, int64_t row_begin,

@@ -5,7 +5,8 @@
 /// The Linear of 8da4w in integers: int8 activations, one scale and zero point a token, times int4
 /// weights, one scale a group, read as they are packed.
 ///
-///   y[t][r] = R_D(s[t] * sum over groups g of s[r][g] * sum over k in g of (x[t][k] - z[t]) w[r][k])
+///   y[t][r] = R_D(s[t] * sum over groups g of s[r][g] * sum over k in g of (x[t][k] - z[t])
+///   w[r][k])
 ///
 /// The inner sums are exact integers; the outer one takes its groups in ascending order, one fused
 /// multiply-add each, in float32. So every instruction set, any number of tokens and any split of
@@ -21,14 +22,16 @@ struct Int8ActivationParams {
 };
 
 struct Int8LinearParams {
-  GroupedMatrix weight;  ///< rows: out features, cols: in features; kSymmetricInt4; dtype: that of y
+  GroupedMatrix
+      weight;  ///< rows: out features, cols: in features; kSymmetricInt4; dtype: that of y
   const uint8_t* packed_codes = nullptr;  ///< [rows, cols / 2], numerics/pack_int4.h
   const void* scales = nullptr;           ///< [rows, cols / group_size], scale_dtype
   int64_t tokens = 0;
-  const uint8_t* arranged = nullptr;          ///< [tokens, cols]
+  const uint8_t* arranged = nullptr;         ///< [tokens, cols]
   const float* activation_scales = nullptr;  ///< [tokens]; a NaN makes the token's outputs NaN
-  const float* activation_zeros = nullptr;   ///< [tokens], integers -128..127 unless the scale is NaN
-  void* output = nullptr;                    ///< [tokens, rows]
+  const float* activation_zeros =
+      nullptr;             ///< [tokens], integers -128..127 unless the scale is NaN
+  void* output = nullptr;  ///< [tokens, rows]
 };
 
 /// Whether the kernels take such a weight: symmetric int4, groups of a multiple of 8 columns.

@@ -8,14 +8,14 @@ namespace nibble::kernels {
 /// too): y[t][r] = R_D(s[r] * sum over k of x[t][k] q[r][k]). Sums are float32, in an order that
 /// depends on the shape and on the processor alone.
 struct Int8WeightLinearParams {
-  int64_t rows = 0;                  ///< out features
-  int64_t cols = 0;                  ///< in features
-  DType dtype = DType::kFloat32;     ///< of x and y
-  const int8_t* codes = nullptr;     ///< [rows, cols]
-  const float* scales = nullptr;     ///< [rows]
+  int64_t rows = 0;               ///< out features
+  int64_t cols = 0;               ///< in features
+  DType dtype = DType::kFloat32;  ///< of x and y
+  const int8_t* codes = nullptr;  ///< [rows, cols]
+  const float* scales = nullptr;  ///< [rows]
   int64_t tokens = 0;
-  const void* input = nullptr;       ///< [tokens, cols]
-  void* output = nullptr;            ///< [tokens, rows]
+  const void* input = nullptr;  ///< [tokens, cols]
+  void* output = nullptr;       ///< [tokens, rows]
 };
 
 /// Beyond so many tokens a product of dequantized tiles is faster.

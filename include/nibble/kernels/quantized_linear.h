@@ -24,7 +24,8 @@ struct QuantizedLinearParams {
 bool can_run_quantized_linear_cpu(const GroupedMatrix& weight);
 inline constexpr int64_t kQuantizedLinearFewTokens = 16;
 
-/// What one call of quantized_linear_cpu() needs as scratch, aligned to 64 bytes, whatever its rows.
+/// What one call of quantized_linear_cpu() needs as scratch, aligned to 64 bytes, whatever its
+/// rows.
 int64_t quantized_linear_scratch_bytes(const QuantizedLinearParams& params);
 
 /// Columns [row_begin, row_end) of the output, for all tokens, as in fake_quant.h.

@@ -64,10 +64,10 @@ at::Tensor dequantize_packed_weight(const at::Tensor& packed, const at::Tensor& 
                                     const std::optional<at::Tensor>& zeros, int64_t cols,
                                     bool symmetric, at::ScalarType dtype);
 /// x W^T + b with W = dequantize_packed_weight(packed, scales, zeros, x.size(-1), symmetric, dtype
-/// of x): `x` [..., in], fake-quantized by the caller or not, result [..., out]. Few tokens read the
-/// packed weight (kernels/quantized_linear.h, kernels/quantized_linear_cuda.h) unless a gradient is
-/// recorded; more of them dequantize it, on the CPU a tile at a time. Differentiable in `x` and
-/// `bias`.
+/// of x): `x` [..., in], fake-quantized by the caller or not, result [..., out]. Few tokens read
+/// the packed weight (kernels/quantized_linear.h, kernels/quantized_linear_cuda.h) unless a
+/// gradient is recorded; more of them dequantize it, on the CPU a tile at a time. Differentiable in
+/// `x` and `bias`.
 at::Tensor quantized_linear(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& scales,
                             const std::optional<at::Tensor>& zeros,
                             const std::optional<at::Tensor>& bias, bool symmetric);
