@@ -65,7 +65,9 @@ TEST_P(QuantizedLinear, EqualsTheProductWithTheDequantizedWeight) {
         const Tensor expected = at::linear(x, weight.value(cols), bias);
         ASSERT_EQ(y.sizes(), expected.sizes());
         ASSERT_EQ(y.scalar_type(), GetParam());
-        if (tokens > 0) EXPECT_LT(distance(y, expected), 1.0) << tokens << " tokens";
+        if (tokens > 0) {
+          EXPECT_LT(distance(y, expected), 1.0) << tokens << " tokens";
+        }
       }
     }
   }
@@ -104,7 +106,9 @@ TEST_P(Int8Linear, AgreesWithTheFakeQuantizedProduct) {
       const Tensor y = int8_dynamic_quantized_linear(x, weight.packed, weight.scales, bias);
       ASSERT_EQ(y.sizes(), expected.sizes());
       ASSERT_EQ(y.scalar_type(), GetParam());
-      if (tokens > 0) EXPECT_LT(distance(y, expected), 1.0) << tokens << " tokens";
+      if (tokens > 0) {
+        EXPECT_LT(distance(y, expected), 1.0) << tokens << " tokens";
+      }
     }
   }
 }
@@ -164,7 +168,9 @@ TEST_P(Int8WeightLinear, EqualsTheProductWithTheDequantizedWeight) {
     const Tensor y = int8_weight_linear(x, codes, scales, bias);
     ASSERT_EQ(y.sizes(), expected.sizes());
     ASSERT_EQ(y.scalar_type(), GetParam());
-    if (tokens > 0) EXPECT_LT(distance(y, expected), 1.0) << tokens << " tokens";
+    if (tokens > 0) {
+      EXPECT_LT(distance(y, expected), 1.0) << tokens << " tokens";
+    }
     x.requires_grad_();
     EXPECT_TRUE(
         torch::equal(int8_weight_linear(x, codes, scales, bias), at::linear(x, weight, bias)));
