@@ -14,6 +14,8 @@ struct NibblesAvx2 {
 
   NIBBLE_HD static Register zero() { return _mm256_setzero_ps(); }
   NIBBLE_HD static Register load(const float* source) { return _mm256_loadu_ps(source); }
+  NIBBLE_HD static Register add(Register a, Register b) { return _mm256_add_ps(a, b); }
+  NIBBLE_HD static Register multiply(Register a, Register b) { return _mm256_mul_ps(a, b); }
   NIBBLE_HD static Register multiply(Register a, const float* b) {
     return _mm256_mul_ps(a, load(b));
   }

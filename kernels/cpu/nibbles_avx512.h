@@ -14,6 +14,8 @@ struct NibblesAvx512 {
 
   NIBBLE_HD static Register zero() { return _mm512_setzero_ps(); }
   NIBBLE_HD static Register load(const float* source) { return _mm512_loadu_ps(source); }
+  NIBBLE_HD static Register add(Register a, Register b) { return _mm512_add_ps(a, b); }
+  NIBBLE_HD static Register multiply(Register a, Register b) { return _mm512_mul_ps(a, b); }
   NIBBLE_HD static Register multiply(Register a, const float* b) {
     return _mm512_mul_ps(a, load(b));
   }

@@ -129,15 +129,19 @@ NIBBLE_HD void multiply_row(const uint8_t* row, int64_t lanes,
     });
     const int32_t* group = scratch.group_of_lane + lane;
     const Register scale = W::pick(scratch.scales + scratch.first_group[block], group);
-#pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) sums[t] = W::multiply_add(exact[t], scale, sums[t]);
     if constexpr (kHasZeros) {
+      // Products that are rounded alike, so that values of zero, 8 steps from the zero point, add
+      // up to zero.
       const Register zero = W::pick(scratch.zeros + scratch.first_group[block], group);
       const float* lane_sums = scratch.lane_sums + token * token_lanes + lane;
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
-        sums[t] = W::multiply_add(zero, lane_sums + t * token_lanes, sums[t]);
+        const Register offset = W::multiply(zero, lane_sums + t * token_lanes);
+        sums[t] = W::add(sums[t], W::add(W::multiply(exact[t], scale), offset));
       }
+    } else {
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) sums[t] = W::multiply_add(exact[t], scale, sums[t]);
     }
   }
 #pragma GCC unroll 8

@@ -45,8 +45,9 @@ void quantized_linear(const QuantizedLinearParams& p, int64_t row_begin, int64_t
           for (int64_t g = 0; g < groups; ++g) {
             const auto [steps, inputs] =
                 sums_of_group(codes, input, g * m.group_size, m.group_size);
-            sum += steps * parameter<S>(p.scales, row * groups + g);
-            if (p.zeros != nullptr) sum += inputs * parameter<S>(p.zeros, row * groups + g);
+            const float scaled = steps * parameter<S>(p.scales, row * groups + g);
+            sum += p.zeros == nullptr ? scaled
+                                      : scaled + inputs * parameter<S>(p.zeros, row * groups + g);
           }
           static_cast<D*>(p.output)[token * m.rows + row] = D(sum);
         }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <ostream>
 #include <random>
@@ -61,6 +62,15 @@ class Problem {
       zeros_ = TypedBuffer(how.scale_dtype, normal(parameters, 0.03f));
     }
     input_ = TypedBuffer(how.dtype, normal(shape.tokens * shape.cols, 1.0f));
+  }
+
+  /// All values 0: the smallest code, the zero point eight steps above it.
+  void make_affine_zero() {
+    std::fill(nibbles_.begin(), nibbles_.end(), int8_t{0});
+    packed_ = pack_rows(nibbles_, shape_.cols, 0);
+    const int64_t parameters = shape_.rows * (shape_.cols / shape_.group_size);
+    scales_ = TypedBuffer(weight_.scale_dtype, std::vector<float>(parameters, 1e-6f));
+    zeros_ = TypedBuffer(weight_.scale_dtype, std::vector<float>(parameters, 8e-6f));
   }
 
   TypedBuffer run(CpuIsa isa, int64_t parts = 1) const {
@@ -160,6 +170,13 @@ TEST_P(QuantizedLinear, DoesNotDependOnTheSplitOfRows) {
       EXPECT_EQ(problem.run(GetParam(), parts).bytes(), whole);
     }
   }
+}
+
+TEST_P(QuantizedLinear, AnAffineWeightOfZerosGivesZeros) {
+  Problem problem({5, 3, 192, 32}, {GridKind::kAffineInt4, DType::kFloat32, DType::kBFloat16}, 5);
+  problem.make_affine_zero();
+  const TypedBuffer output = problem.run(GetParam());
+  for (int64_t i = 0; i < 15; ++i) EXPECT_EQ(output.at(i), 0.0f);
 }
 
 TEST(QuantizedLinearLimits, AreTheInt4GridsAndGroupsOfEights) {

@@ -49,6 +49,17 @@ Tensor magnitude(const Tensor& a, const Tensor& b) {
   return torch::matmul(a.to(at::kDouble).abs(), b.to(at::kDouble).abs());
 }
 
+/// |weight| of a converted module, that of the affine grid before step and zero point cancel: what
+/// the kernels' roundings and those of fq(W) are relative to.
+Tensor weight_terms(const LinearImpl& module) {
+  if (!module.zeros.defined()) return module.effective_weight().abs();
+  const auto per_column = [&](const Tensor& parameter) {
+    return parameter.to(at::kDouble).repeat_interleave(module.spec()->group_size, 1);
+  };
+  const Tensor steps = module.codes().to(at::kDouble).sub(8).abs();
+  return steps * per_column(module.scales) + per_column(module.zeros).abs();
+}
+
 QuantizationSpec spec_of(const std::map<std::string, std::string>& metadata) {
   QuantizationSpec spec;
   spec.scheme = scheme_from_string(metadata.at("scheme"));
@@ -98,6 +109,8 @@ void check_module(const GoldenCase& golden, const QuantizationSpec& spec) {
   }
   EXPECT_TRUE(torch::equal(module->forward(x), y)) << "converted differs from prepared";
   torch::NoGradGuard no_grad;  // takes the kernels that multiply codes
+  terms = magnitude(x_seen, weight_terms(*module).t());
+  if (bias.defined()) terms = terms + bias.to(at::kDouble).abs();
   expect_near(module->forward(x), golden.at("y"), terms, output_tolerance(dtype), "converted y");
 }
 
