@@ -72,7 +72,8 @@ TEST_P(QatOf, ConvertAndTheFileGiveThePreparedBits) {
 
   const torch::NoGradGuard no_grad;  // the integer products, which leave roundings out
   const Tensor converted = model->forward(tokens_);
-  EXPECT_LE((converted - prepared).norm().item<double>(), 1e-4 * prepared.norm().item<double>());
+  // 1e-4 is for a Linear: a last bit may move the next one's input to its neighbouring code.
+  EXPECT_LE((converted - prepared).norm().item<double>(), 1e-2 * prepared.norm().item<double>());
 
   const testing::TempDir folder;
   save_quantized(*model, model->config_json(), folder / "quantized", nullptr);
