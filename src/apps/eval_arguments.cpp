@@ -46,7 +46,8 @@ void EvalArguments::add(CLI::App& app) {
   app.add_option("--limit", limit,
                  "rows of --hellaswag and of --rows; default all, in a comparison 2000")
       ->check(positive_integer());
-  auto* tokens = app.add_option("--logits", logits, "token ids")->delimiter(',')->excludes(several);
+  auto* tokens =
+      app.add_option("--logits", logits, "token ids, separated by commas")->excludes(several);
   app.add_option("--out", logits_path, "where --logits go (safetensors)")->needs(tokens);
   app.add_option("--json", json, "results as JSON");
   app.add_option("--html", html, "a comparison as a page")->needs(several);
@@ -54,13 +55,19 @@ void EvalArguments::add(CLI::App& app) {
 
 void EvalArguments::check() const {
   NIBBLE_CHECK(!model.empty() || !compare.empty(), "give --model or --compare");
-  NIBBLE_CHECK(!perplexity.empty() || !hellaswag.empty() || !rows.empty() || !logits.empty(),
+  NIBBLE_CHECK(!perplexity.empty() || !hellaswag.empty() || !rows.empty() || logits,
                "nothing to measure: give --perplexity, --hellaswag, --rows or --logits");
   NIBBLE_CHECK(!limit || !hellaswag.empty() || !rows.empty(),
                "--limit is for --hellaswag and --rows");
   if (!json.empty()) check_can_write("--json", json);
   if (!html.empty()) check_can_write("--html", html);
-  if (!logits.empty()) check_can_write("--out", logits_path);
+  if (!logits) return;
+  logit_ids();
+  check_can_write("--out", logits_path);
+}
+
+std::vector<int64_t> EvalArguments::logit_ids() const {
+  return token_ids_from("--logits", *logits);
 }
 
 std::vector<eval::ChoiceQuestion> EvalArguments::questions(std::optional<int64_t> most) const {

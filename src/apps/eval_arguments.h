@@ -22,7 +22,7 @@ struct EvalArguments {
   QuantizationFlags quantization;  ///< without a scheme: none
   std::string perplexity, hellaswag, rows;
   std::optional<int64_t> context, max_tokens, limit;
-  std::vector<int64_t> logits;
+  std::optional<std::string> logits;  ///< token ids as they were given
   std::string logits_path = "logits.safetensors";
   std::string json, html;
 
@@ -32,6 +32,7 @@ struct EvalArguments {
 
   std::vector<eval::ChoiceQuestion> questions(std::optional<int64_t> limit) const;
   std::optional<data::RowSelection> row_selection() const;
+  std::vector<int64_t> logit_ids() const;
   /// How the first of --rows is written: messages, or the columns of the usual instruction sets.
   data::SftOptions row_options() const;
   eval::ComparisonTask comparison_task() const;

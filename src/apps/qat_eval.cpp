@@ -51,9 +51,10 @@ nlohmann::json measure(const EvalArguments& arguments, nibble::eval::LoadedModel
     const auto dataset = nibble::data::load_sft_dataset(*rows, arguments.row_options(), format);
     results["rows"] = to_json(nibble::eval::evaluate_rows(model, dataset.rows));
   }
-  if (!arguments.logits.empty()) {
-    nibble::eval::write_logits(model, arguments.logits, arguments.logits_path);
-    results["logits"] = {{"path", arguments.logits_path}, {"tokens", arguments.logits.size()}};
+  if (arguments.logits) {
+    const std::vector<int64_t> ids = arguments.logit_ids();
+    nibble::eval::write_logits(model, ids, arguments.logits_path);
+    results["logits"] = {{"path", arguments.logits_path}, {"tokens", ids.size()}};
   }
   return results;
 }

@@ -48,6 +48,10 @@ class InferenceTest(ProgramTestCase):
                                 "--out", self.folder / "none.safetensors")
         self.assert_fails(done, "300")
         self.assertFalse((self.folder / "none.safetensors").exists())
+        for ids in ("", "1,,2", "1,2,", "one", "99999999999999999999"):
+            done = self.run_program("qat_eval", "--model", self.quantized, "--logits", ids, "--out",
+                                    self.folder / "none.safetensors")
+            self.assert_fails(done, "separated by commas")
         done = self.run_program("qat_generate", "--model", self.folder / "absent", "--prompt", "a")
         self.assert_fails(done, "absent")
 
