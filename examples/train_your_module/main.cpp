@@ -28,7 +28,7 @@ double train(Net net, const torch::Tensor& x, const torch::Tensor& y) {
     loss.backward();
     optimizer.step();
   }
-  quantizer.convert(net);  // int4 codes and scales: the same values, bit for bit
+  quantizer.convert(net);  // int4 codes and scales: the same output, bit for bit
   return loss.item<double>();
 }
 // [readme]

@@ -1,4 +1,4 @@
-#include <nibble/models/structure.h>
+#include <nibble/models/model_names_view.h>
 
 #include <nlohmann/json.hpp>
 

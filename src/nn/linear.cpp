@@ -125,10 +125,10 @@ Tensor LinearImpl::forward_quantized(const SharedInput& input) const {
   }
   const bool quantizes_input = spec_->quantizes_activations();
   // Under autocast the weight's values are those of its own dtype, then rounded.
-  if (ops::matmul_dtype(value) != compute_dtype_) {
+  if (!runs_inference() || ops::matmul_dtype(value) != compute_dtype_) {
     return at::linear(quantizes_input ? input.fake_quantized() : value, effective_weight(), bias);
   }
-  if (quantizes_input && value.is_cpu() && !records_gradient(value)) {
+  if (quantizes_input && value.is_cpu()) {
     const SharedInput::Quantized& x = input.quantized();
     return ops::int8_linear(x.codes, x.scales, x.zeros, packed_weight, scales, optional(bias),
                             compute_dtype_);
@@ -137,10 +137,7 @@ Tensor LinearImpl::forward_quantized(const SharedInput& input) const {
                                scales, optional(zeros), bias, is_symmetric(*spec_));
 }
 
-bool LinearImpl::records_gradient(const Tensor& x) const {
-  return at::GradMode::is_enabled() &&
-         (x.requires_grad() || (bias.defined() && bias.requires_grad()));
-}
+bool LinearImpl::runs_inference() const { return !is_training() && !at::GradMode::is_enabled(); }
 
 Tensor LinearImpl::effective_weight() const {
   switch (state_) {

@@ -1,5 +1,6 @@
 #include <nibble/core/error.h>
 #include <nibble/io/file.h>
+#include <nibble/models/model_names_view.h>
 #include <nibble/models/structure.h>
 #include <nibble/quantization/quantized_checkpoint.h>
 #include <nibble/train/recipe_parser.h>

@@ -15,7 +15,8 @@ namespace nibble::nn {
 enum class LinearState {
   kFullPrecision,  ///< y = x W^T + b
   kFakeQuantized,  ///< y = fq(x) fq(W)^T + b, trainable; the state dict is that of the plain Linear
-  kQuantized,      ///< the same y from int4 codes and scales; `weight` is gone
+  kQuantized,      ///< the same y from int4 codes and scales; `weight` is gone. In evaluation mode
+                   ///< without gradients from the codes themselves, close to it: docs/numerics.md
 };
 
 /// An input that several Linears share (q/k/v, gate/up): each of its quantized forms is computed at
@@ -114,7 +115,7 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl> {
   void register_quantized_buffers(torch::Tensor packed, torch::Tensor scale, torch::Tensor zero);
   void drop_weight();
   torch::Tensor forward_quantized(const SharedInput& input) const;
-  bool records_gradient(const torch::Tensor& x) const;
+  bool runs_inference() const;
 
   bool activation_fake_quant_ = true;
   bool weight_fake_quant_ = true;

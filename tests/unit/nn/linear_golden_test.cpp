@@ -107,8 +107,9 @@ void check_module(const GoldenCase& golden, const QuantizationSpec& spec) {
     const Tensor both = torch::stack({module->scales, module->zeros}, -1).transpose(0, 1);
     EXPECT_TRUE(torch::equal(both, golden.at("conv_scales_and_zeros")));
   }
+  torch::NoGradGuard no_grad;
   EXPECT_TRUE(torch::equal(module->forward(x), y)) << "converted differs from prepared";
-  torch::NoGradGuard no_grad;  // takes the kernels that multiply codes
+  module->eval();  // takes the kernels that multiply codes
   terms = magnitude(x_seen, weight_terms(*module).t());
   if (bias.defined()) terms = terms + bias.to(at::kDouble).abs();
   expect_near(module->forward(x), golden.at("y"), terms, output_tolerance(dtype), "converted y");

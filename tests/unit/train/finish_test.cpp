@@ -70,6 +70,7 @@ TEST_P(FinishTiedTest, AQuantizedHeadIsWrittenAndReadBack) {
 
   const torch::NoGradGuard no_grad;  // the kernels of inference, which leave roundings out
   const auto loaded = eval::load_any_model(path("run") / "quantized");
+  loaded.model->eval();
   EXPECT_FALSE(loaded.model->has_tied_embeddings());
   EXPECT_TRUE(torch::equal(loaded.model->forward(ids), trainer.model().forward(ids)));
 }
