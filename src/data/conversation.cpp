@@ -22,8 +22,11 @@ std::string columns_of(const json& row) {
 
 const json& column(const JsonRow& row, const std::string& name) {
   const auto found = row.value.find(name);
-  NIBBLE_CHECK(found != row.value.end(), row.origin, ": no column \"", name,
-               "\"; columns found: ", columns_of(row.value));
+  if (found == row.value.end()) {
+    throw MissingColumn(detail::concat(row.origin, ": no column \"", name,
+                                       "\"; columns found: ", columns_of(row.value)),
+                        name);
+  }
   return *found;
 }
 

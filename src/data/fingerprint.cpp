@@ -2,17 +2,26 @@
 
 namespace nibble::data {
 
-void Fingerprint::add(uint64_t word) {
+void Fingerprint::add_byte(uint64_t byte) {
   constexpr uint64_t kPrime = 0x100000001b3u;
+  state_ = (state_ ^ byte) * kPrime;
+}
+
+void Fingerprint::add_word(uint64_t word) {
   for (int byte = 0; byte < 8; ++byte) {
-    state_ = (state_ ^ (word & 0xff)) * kPrime;
+    add_byte(word & 0xff);
     word >>= 8;
   }
 }
 
 void Fingerprint::add(std::span<const int64_t> ids) {
-  add(static_cast<uint64_t>(ids.size()));
-  for (const int64_t id : ids) add(static_cast<uint64_t>(id));
+  add_word(static_cast<uint64_t>(ids.size()));
+  for (const int64_t id : ids) add_word(static_cast<uint64_t>(id));
+}
+
+void Fingerprint::add(std::string_view bytes) {
+  add_word(static_cast<uint64_t>(bytes.size()));
+  for (const char c : bytes) add_byte(static_cast<unsigned char>(c));
 }
 
 std::string Fingerprint::to_string() const {

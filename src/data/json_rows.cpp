@@ -33,19 +33,36 @@ std::vector<JsonRow> read_json_document(const fs::path& file) {
   return rows;
 }
 
+/// A mistake of a whole file that each of its lines would be blamed for.
+void check_not_one_array(std::string_view text, const fs::path& file) {
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  const bool is_array = first != std::string_view::npos && text[first] == '[' &&
+                        text[text.find_last_not_of(" \t\r\n")] == ']';
+  NIBBLE_CHECK(!is_array, file.string(), ":1: a row is a JSON object, found an array; a file that ",
+               "holds one array of rows is named .json");
+}
+
+JsonRow read_json_line(std::string_view line, std::string origin) {
+  try {
+    nlohmann::ordered_json value = io::parse_json_line(line, origin);
+    return {std::move(value), std::move(origin)};
+  } catch (const Error& error) {
+    return {nullptr, std::move(origin), error.what()};
+  }
+}
+
 std::vector<JsonRow> read_json_lines(const fs::path& file) {
   const std::string text = io::read_text_file(file);
   std::vector<JsonRow> rows;
   std::string_view rest = text;
   if (rest.starts_with("\xef\xbb\xbf")) rest.remove_prefix(3);
+  check_not_one_array(rest, file);
   for (size_t number = 1; !rest.empty(); ++number) {
     const size_t end = std::min(rest.find('\n'), rest.size());
     const std::string_view line = rest.substr(0, end);
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    std::string origin = detail::concat(file.string(), ":", number);
-    nlohmann::ordered_json value = io::parse_ordered_json(line, origin);
-    rows.push_back({std::move(value), std::move(origin)});
+    rows.push_back(read_json_line(line, detail::concat(file.string(), ":", number)));
   }
   return rows;
 }
@@ -119,17 +136,20 @@ void shuffle_rows(std::vector<JsonRow>& rows, uint64_t seed) {
 
 }  // namespace
 
-std::vector<JsonRow> read_json_rows(const fs::path& file) {
+std::vector<JsonRow> read_json_rows(const fs::path& file, MalformedRows malformed) {
   std::vector<JsonRow> rows =
       file.extension() == ".json" ? read_json_document(file) : read_json_lines(file);
-  for (const JsonRow& row : rows) {
-    NIBBLE_CHECK(row.value.is_object(), row.origin, ": a row is a JSON object, found ",
-                 row.value.type_name());
+  for (JsonRow& row : rows) {
+    if (row.problem.empty() && !row.value.is_object()) {
+      row.problem =
+          detail::concat(row.origin, ": a row is a JSON object, found ", row.value.type_name());
+    }
+    if (malformed == MalformedRows::kRefused && !row.problem.empty()) fail(row.problem);
   }
   return rows;
 }
 
-std::vector<JsonRow> select_json_rows(const RowSelection& selection) {
+std::vector<JsonRow> select_json_rows(const RowSelection& selection, MalformedRows malformed) {
   NIBBLE_CHECK(!selection.paths.empty(), "a dataset needs at least one file");
   const Split split = parse_split(selection.split);
   std::vector<JsonRow> rows;
@@ -137,7 +157,7 @@ std::vector<JsonRow> select_json_rows(const RowSelection& selection) {
     NIBBLE_CHECK(fs::exists(path), "dataset \"", path.string(),
                  "\" is not a file or folder here; datasets are local JSON or JSONL files");
     std::vector<JsonRow> more =
-        read_json_rows(fs::is_directory(path) ? find_split(path, split.name) : path);
+        read_json_rows(fs::is_directory(path) ? find_split(path, split.name) : path, malformed);
     std::move(more.begin(), more.end(), std::back_inserter(rows));
   }
   NIBBLE_CHECK(!rows.empty(), "dataset \"", selection.paths.front().string(), "\" is empty");

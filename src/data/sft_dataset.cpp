@@ -1,6 +1,7 @@
 #include <nibble/core/error.h>
 #include <nibble/core/log.h>
 #include <nibble/core/parallel.h>
+#include <nibble/data/fingerprint.h>
 #include <nibble/data/sft_dataset.h>
 
 #include <string>
@@ -26,11 +27,38 @@ PromptAndAnswer read_sample(const JsonRow& row, const SftOptions& options) {
   fail("a chat row is no prompt and answer");
 }
 
+bool is_blank(std::string_view text) {
+  return text.find_first_not_of(" \t\n\r\f\v") == std::string_view::npos;
+}
+
+/// True for an assistant's message that says something beside its content.
+bool has_other_parts(const nlohmann::ordered_json& message) {
+  for (const char* name : {"tool_calls", "reasoning_content"}) {
+    const auto part = message.find(name);
+    if (part != message.end() && !part->empty() && *part != "") return true;
+  }
+  return false;
+}
+
+/// A message of user or assistant without text teaches nothing: such rows are mistakes.
+void check_messages(const Conversation& conversation) {
+  for (size_t i = 0; i < conversation.messages.size(); ++i) {
+    const nlohmann::ordered_json& message = conversation.messages[i];
+    const auto& role = message.at("role").get_ref<const std::string&>();
+    const bool needs_text = role == "user" || (role == "assistant" && !has_other_parts(message));
+    NIBBLE_CHECK(!needs_text || !is_blank(message.at("content").get_ref<const std::string&>()),
+                 "message ", i, " (", role, ") has no text");
+  }
+}
+
 Row encode_text(const JsonRow& row, const SftOptions& options, const TextFormat& format) {
   if (options.format == RowFormat::kChat) {
-    return encode_conversation(format, read_conversation(row), options.targets);
+    const Conversation conversation = read_conversation(row);
+    check_messages(conversation);
+    return encode_conversation(format, conversation, options.targets);
   }
   const PromptAndAnswer sample = read_sample(row, options);
+  NIBBLE_CHECK(!is_blank(sample.answer), "the answer has no text");
   if (options.format == RowFormat::kHellaSwag) return encode_continuation(format, sample);
   if (options.use_chat_template) {
     return encode_conversation(format, to_conversation(sample), options.targets);
@@ -63,6 +91,7 @@ struct CheckedRow {
 /// `row` encoded, cut and checked.
 CheckedRow encode_checked(const JsonRow& row, const SftOptions& options, const TextFormat& format) {
   try {
+    if (!row.problem.empty()) fail(row.problem);
     CheckedRow result{encode_text(row, options, format)};
     const int64_t uncut_length = position_count(result.row);
     result.is_cut = options.truncation && exceeds(result.row, options);
@@ -97,6 +126,12 @@ std::vector<Outcome> encode_all(const std::vector<JsonRow>& rows, const SftOptio
   return outcomes;
 }
 
+std::string fingerprint_of(const std::vector<JsonRow>& rows) {
+  Fingerprint print;
+  for (const JsonRow& row : rows) print.add(row.value.dump());
+  return print.to_string();
+}
+
 void check_options(const SftOptions& options, const TextFormat& format) {
   NIBBLE_CHECK(!options.seq_length || *options.seq_length > 0, "seq_length is ",
                options.seq_length.value_or(0), "; allowed: 1 and more");
@@ -120,9 +155,12 @@ Row encode_row(const JsonRow& row, const SftOptions& options, const TextFormat& 
 SftDataset load_sft_dataset(const RowSelection& selection, const SftOptions& options,
                             const TextFormat& format) {
   check_options(options, format);
+  const std::vector<JsonRow> rows = select_json_rows(
+      selection, options.skip_invalid_samples ? MalformedRows::kKept : MalformedRows::kRefused);
   SftDataset dataset;
+  dataset.source_fingerprint = fingerprint_of(rows);
   std::string first_problem;
-  for (Outcome& outcome : encode_all(select_json_rows(selection), options, format)) {
+  for (Outcome& outcome : encode_all(rows, options, format)) {
     if (const auto* problem = std::get_if<std::string>(&outcome)) {
       if (dataset.skipped_rows++ == 0) first_problem = *problem;
       continue;

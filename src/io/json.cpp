@@ -49,7 +49,10 @@ class StructureCheck {
   std::vector<std::unordered_set<std::string>> keys_;
 };
 
-[[noreturn]] void fail_at(std::string_view text, std::string_view origin,
+/// What a position in a text is told by.
+enum class Position { kLineAndColumn, kColumn };
+
+[[noreturn]] void fail_at(std::string_view text, std::string_view origin, Position position,
                           const json::parse_error& error) {
   // error.byte counts from 1 and is one past the end for unexpected ends of input.
   const std::string_view before = text.substr(0, error.byte == 0 ? 0 : error.byte - 1);
@@ -63,17 +66,20 @@ class StructureCheck {
   }
   constexpr size_t kLongestReason = 200;  // it quotes the token, which may be the whole file
   if (reason.size() > kLongestReason) reason.replace(kLongestReason, std::string::npos, "...");
-  fail(origin, ":", line, ":", column, ": not valid JSON: ", reason);
+  const std::string line_part =
+      position == Position::kLineAndColumn ? detail::concat(":", line) : std::string();
+  fail(origin, line_part, ":", column, ": not valid JSON: ", reason);
 }
 
 template <class Json>
-Json parse(std::string_view text, std::string_view origin) {
+Json parse(std::string_view text, std::string_view origin,
+           Position position = Position::kLineAndColumn) {
   // The callback is copied by value into std::function; the check's state is shared by reference.
   StructureCheck<Json> check(origin);
   try {
     return Json::parse(text, std::ref(check));
   } catch (const json::parse_error& error) {
-    fail_at(text, origin, error);
+    fail_at(text, origin, position, error);
   } catch (const json::exception& error) {
     fail(origin, ": not valid JSON: ", error.what());
   }
@@ -95,6 +101,10 @@ json parse_json(std::string_view text, std::string_view origin) {
 
 nlohmann::ordered_json parse_ordered_json(std::string_view text, std::string_view origin) {
   return parse<nlohmann::ordered_json>(text, origin);
+}
+
+nlohmann::ordered_json parse_json_line(std::string_view line, std::string_view origin) {
+  return parse<nlohmann::ordered_json>(line, origin, Position::kColumn);
 }
 
 json read_json_file(const std::filesystem::path& path) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <nibble/core/error.h>
 #include <nibble/data/json_rows.h>
 
 #include <nlohmann/json.hpp>
@@ -7,6 +8,7 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace nibble::data {
@@ -44,8 +46,20 @@ struct Conversation {
   nlohmann::ordered_json tools = nullptr;  ///< array or null
 };
 
-/// Every reader throws Error that starts with the row's origin; a missing column is answered with
-/// the columns that the row has.
+/// A row lacks a column that it should have.
+class MissingColumn : public Error {
+ public:
+  MissingColumn(const std::string& message, std::string name)
+      : Error(message), name_(std::move(name)) {}
+
+  const std::string& name() const { return name_; }
+
+ private:
+  std::string name_;
+};
+
+/// Every reader throws Error that starts with the row's origin; a missing column is a MissingColumn
+/// and answered with the columns that the row has.
 
 /// Columns by `mapping`. Null context and question columns count as empty, numbers and booleans as
 /// their JSON text; the answer must be there and not null.

@@ -13,7 +13,14 @@ namespace nibble::data {
 /// One object of a JSON or JSONL file.
 struct JsonRow {
   nlohmann::ordered_json value;
-  std::string origin;  ///< "rows.jsonl:12" (line) or "rows.json[11]" (index), for messages
+  std::string origin;        ///< "rows.jsonl:12" (line) or "rows.json[11]" (index), for messages
+  std::string problem = {};  ///< why `value` is no row: text for an Error; empty for a row
+};
+
+/// What becomes of lines that are no JSON and of values that are no object.
+enum class MalformedRows {
+  kRefused,  ///< the first one is an Error
+  kKept,     ///< rows with a `problem`
 };
 
 /// Which rows of which files.
@@ -32,12 +39,15 @@ struct RowSelection {
 };
 
 /// All rows of one file. `.json` holds an array of objects or one object; anything else one object
-/// a line (empty lines are skipped). Throws Error "file:line: ..." on malformed JSON or a row that
-/// is not an object.
-std::vector<JsonRow> read_json_rows(const std::filesystem::path& file);
+/// a line (empty lines are skipped). Throws Error "file:line:column: ..." on malformed JSON and
+/// "file:line: ..." for a row that is not an object. With `malformed` kKept those are rows with a
+/// problem; a `.json` file that is no JSON is an Error all the same.
+std::vector<JsonRow> read_json_rows(const std::filesystem::path& file,
+                                    MalformedRows malformed = MalformedRows::kRefused);
 
 /// The selected rows. Throws Error when a path is neither a file nor a folder with the split, the
 /// split cannot be read, or no row is selected.
-std::vector<JsonRow> select_json_rows(const RowSelection& selection);
+std::vector<JsonRow> select_json_rows(const RowSelection& selection,
+                                      MalformedRows malformed = MalformedRows::kRefused);
 
 }  // namespace nibble::data

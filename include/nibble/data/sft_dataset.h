@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace nibble::data {
@@ -21,8 +22,8 @@ struct SftOptions {
   std::optional<int64_t> seq_length = std::nullopt;
   /// Cuts longer rows at the end; false: they are invalid.
   bool truncation = false;
-  /// Drops invalid rows (malformed, too long, without a target) with a count in the log; false: the
-  /// first one is an Error. Malformed JSON is always an Error.
+  /// Drops invalid rows (malformed, also as JSON, too long, without text or a target) with a count
+  /// in the log; false: the first one is an Error.
   bool skip_invalid_samples = false;
 };
 
@@ -31,6 +32,8 @@ struct SftDataset {
   int64_t skipped_rows = 0;
   int64_t truncated_rows = 0;
   int64_t target_tokens = 0;
+  /// Of the selected rows as their files have them, whatever is made of them: a Fingerprint.
+  std::string source_fingerprint;
 };
 
 /// Reads, renders and tokenizes the selected rows. Throws Error, which starts with the row's file

@@ -18,6 +18,10 @@ nlohmann::json parse_json(std::string_view text, std::string_view origin);
 /// The same with the keys of objects in the order of the text (chat templates print them so).
 nlohmann::ordered_json parse_ordered_json(std::string_view text, std::string_view origin);
 
+/// One line of a JSONL file, likewise; `origin` is "file:line", and a syntax error
+/// "<origin>:<column>: ...".
+nlohmann::ordered_json parse_json_line(std::string_view line, std::string_view origin);
+
 /// parse_json() of a whole file. Throws Error naming the path.
 nlohmann::json read_json_file(const std::filesystem::path& path);
 

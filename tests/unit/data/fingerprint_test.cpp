@@ -17,6 +17,13 @@ TEST(Fingerprint, IsFnv1aOfTheBytes) {
   EXPECT_EQ(of({1, -100, 49151}), "90742da7b0812da2");
 }
 
+TEST(Fingerprint, TakesText) {
+  Fingerprint print;
+  print.add(std::string_view("ab\xff"));
+  // Computed with Python: FNV-1a over struct.pack("<q", 3) + b"ab\xff".
+  EXPECT_EQ(print.to_string(), "c11a4ad2519b0b2e");
+}
+
 TEST(Fingerprint, SeesEveryChange) {
   const std::vector<Row> rows = {{{1, 2}, {2, kIgnoreIndex}}, {{3}, {4}}};
   const std::string all = fingerprint(rows);

@@ -68,7 +68,8 @@ TEST_F(JsonRows, ReadsArraysAndSingleObjects) {
 
 TEST_F(JsonRows, NamesFileAndLineOfMalformedRows) {
   const auto broken = write("a.jsonl", "{\"n\": 1}\n{\"n\": }\n");
-  EXPECT_THAT(error_of([&] { read_json_rows(broken); }), HasSubstr(broken.string() + ":2"));
+  EXPECT_THAT(error_of([&] { read_json_rows(broken); }),
+              HasSubstr(broken.string() + ":2:7: not valid JSON"));
   const auto list = write("b.jsonl", "{\"n\": 1}\n\n[1]\n");
   EXPECT_THAT(error_of([&] { read_json_rows(list); }),
               AllOf(HasSubstr(list.string() + ":3"), HasSubstr("array")));
@@ -76,6 +77,24 @@ TEST_F(JsonRows, NamesFileAndLineOfMalformedRows) {
   EXPECT_THAT(error_of([&] { read_json_rows(cut); }), HasSubstr(cut.string() + ":1"));
   const auto number = write("d.json", "7");
   EXPECT_THAT(error_of([&] { read_json_rows(number); }), HasSubstr("number"));
+}
+
+TEST_F(JsonRows, AFileWithOneArrayIsNamedJson) {
+  for (const char* text : {"[{\"n\": 1}, {\"n\": 2}]\n", "[\n {\"n\": 1}\n]", "[]"}) {
+    const auto file = write("a.jsonl", text);
+    EXPECT_THAT(error_of([&] { read_json_rows(file); }),
+                AllOf(HasSubstr(file.string() + ":1: "), HasSubstr("named .json")));
+  }
+}
+
+TEST_F(JsonRows, KeepsMalformedRowsWithTheirProblem) {
+  const auto file = write("a.jsonl", "{\"n\": 1}\n{bad\n7\n{\"n\": 2}\n");
+  const auto rows = read_json_rows(file, MalformedRows::kKept);
+  ASSERT_EQ(rows.size(), 4u);
+  EXPECT_EQ(rows[0].problem, "");
+  EXPECT_THAT(rows[1].problem, HasSubstr(file.string() + ":2:2: not valid JSON"));
+  EXPECT_THAT(rows[2].problem, HasSubstr(file.string() + ":3: a row is a JSON object"));
+  EXPECT_EQ(rows[3].value["n"], 2);
 }
 
 TEST_F(JsonRows, RefusesEmptyAndMissingDatasets) {

@@ -85,10 +85,57 @@ TEST_F(SftDatasetTest, ManyRowsKeepTheirOrder) {
               HasSubstr("rows.jsonl:301: "));
 }
 
-TEST_F(SftDatasetTest, MalformedJsonIsNeverSkipped) {
+TEST_F(SftDatasetTest, LinesThatAreNoJsonAreErrorsOrSkipped) {
   SftOptions options = alpaca();
+  EXPECT_THAT(error_of(kGood + "{bad\n", options), HasSubstr("rows.jsonl:2:2: not valid JSON"));
   options.skip_invalid_samples = true;
-  EXPECT_THAT(error_of(kGood + "{\n", options), HasSubstr("rows.jsonl:2:"));
+  const SftDataset dataset = load_sft_dataset(rows("{bad\n" + kGood + "7\n"), options, format_);
+  EXPECT_EQ(dataset.rows.size(), 1u);
+  EXPECT_EQ(dataset.skipped_rows, 2);
+}
+
+TEST_F(SftDatasetTest, AnAnswerWithoutTextIsInvalid) {
+  for (const char* answer : {"", "  \\n\\t"}) {
+    const std::string row =
+        R"({"instruction": "Q", "input": "", "output": ")" + std::string(answer) + "\"}\n";
+    SftOptions options = alpaca();
+    EXPECT_THAT(error_of(kGood + row, options), HasSubstr("rows.jsonl:2: the answer has no text"));
+    options.use_chat_template = false;
+    EXPECT_THAT(error_of(row, options), HasSubstr("the answer has no text"));
+    options.skip_invalid_samples = true;
+    EXPECT_EQ(load_sft_dataset(rows(kGood + row), options, format_).skipped_rows, 1);
+  }
+}
+
+TEST_F(SftDatasetTest, AMessageWithoutTextIsInvalid) {
+  SftOptions options;
+  options.format = RowFormat::kChat;
+  const std::string user = R"({"role": "user", "content": "Q"})";
+  const std::string assistant = R"({"role": "assistant", "content": "A"})";
+  const auto error = [&](const std::string& first, const std::string& second) {
+    return error_of("{\"messages\": [" + first + ", " + second + "]}", options);
+  };
+  EXPECT_EQ(error(user, assistant), "no error");
+  for (const char* content : {R"(, "content": null)", R"(, "content": " ")", ""}) {
+    EXPECT_THAT(error(R"({"role": "user")" + std::string(content) + "}", assistant),
+                HasSubstr("rows.jsonl:1: message 0 (user) has no text"));
+    EXPECT_THAT(error(user, R"({"role": "assistant")" + std::string(content) + "}"),
+                HasSubstr("rows.jsonl:1: message 1 (assistant) has no text"));
+  }
+  EXPECT_THAT(error(user, R"({"role": "assistant", "content": null, "tool_calls": []})"),
+              HasSubstr("has no text"));
+  EXPECT_EQ(error(user, R"({"role": "assistant", "content": null, "tool_calls": [{"name": "f"}]})"),
+            "no error");
+  EXPECT_EQ(error(R"({"role": "system", "content": ""})", user + ", " + assistant), "no error");
+}
+
+TEST_F(SftDatasetTest, TheSourceFingerprintIsThatOfTheRowsNotOfTheirTokens) {
+  const std::string print = load_sft_dataset(rows(kGood), alpaca(), format_).source_fingerprint;
+  SftOptions plain = alpaca();
+  plain.use_chat_template = false;
+  EXPECT_EQ(load_sft_dataset(rows(kGood), plain, format_).source_fingerprint, print);
+  const std::string other = R"({"instruction": "Q", "input": "", "output": "B"})";
+  EXPECT_NE(load_sft_dataset(rows(other), alpaca(), format_).source_fingerprint, print);
 }
 
 TEST_F(SftDatasetTest, LongRowsAreErrorsOrCut) {
