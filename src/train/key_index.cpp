@@ -76,7 +76,7 @@ std::string KeyIndex::nearest_child(const std::string& section, const std::strin
   std::string nearest;
   size_t best = limit + 1;
   for (const std::string& child : children(section)) {
-    const size_t distance = edit_distance(name, child);
+    const size_t distance = edit_distance(lowercase(name), lowercase(child));
     if (distance < best) {
       best = distance;
       nearest = child;

@@ -98,11 +98,12 @@ std::string delay_key(const std::optional<int64_t>& own, const char* own_path) {
   return own ? own_path : kDelay;
 }
 
-void check_one_delay(const Recipe& recipe, int64_t delay, const std::string& path,
+/// `what` would be on from step `delay`.
+void check_one_delay(const Recipe& recipe, const char* what, int64_t delay, const std::string& path,
                      int64_t total_steps) {
   NIBBLE_CHECK(delay < total_steps, recipe.describe_key(path), " is ", delay,
-               ", but the run has only ", total_steps,
-               " steps: fake quantization would never be on. Choose a shorter delay or set "
+               ", but the run has only ", total_steps, " steps: ", what,
+               " would never be on. Choose a shorter delay or set "
                "qat.allow_delay_beyond_training: true");
 }
 
@@ -170,13 +171,17 @@ void check_delay(const Recipe& recipe, int64_t total_steps) {
   if (!qat.enabled || qat.allow_delay_beyond_training) {
     return;
   }
-  check_one_delay(recipe, qat.weight_delay(),
-                  delay_key(qat.delay_weight_fake_quant_steps, kWeightDelay), total_steps);
-  if (qat.quantizer.scheme == QatScheme::k8da4w) {
-    check_one_delay(recipe, qat.activation_delay(),
-                    delay_key(qat.delay_activation_fake_quant_steps, kActivationDelay),
-                    total_steps);
+  if (qat.quantizer.scheme == QatScheme::k4w) {
+    check_one_delay(recipe, "fake quantization", qat.weight_delay(),
+                    delay_key(qat.delay_weight_fake_quant_steps, kWeightDelay), total_steps);
+    return;
   }
+  const bool neither = std::min(qat.weight_delay(), qat.activation_delay()) >= total_steps;
+  check_one_delay(recipe, neither ? "fake quantization" : "fake quantization of the weights",
+                  qat.weight_delay(), delay_key(qat.delay_weight_fake_quant_steps, kWeightDelay),
+                  total_steps);
+  check_one_delay(recipe, "fake quantization of the activations", qat.activation_delay(),
+                  delay_key(qat.delay_activation_fake_quant_steps, kActivationDelay), total_steps);
 }
 
 }  // namespace nibble::train

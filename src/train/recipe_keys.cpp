@@ -90,8 +90,8 @@ std::vector<Key> quantizer_keys(QuantizerRecipe& quantizer) {
       {"qat.quantizer.groupsize",
        &quantizer.groupsize,
        "Consecutive input features that share a scale; must divide in_features of every quantized "
-       "layer.",
-       at_least(1),
+       "layer. -1: all of them (per channel).",
+       {.low = 1, .also = -1},
        {"qat.quantizer.group_size", "qat.qat_config.groupsize", "qat.qat_config.group_size"}},
       {"qat.quantizer.scales_precision",
        dtype(quantizer.scales_precision),
@@ -192,7 +192,9 @@ std::vector<Key> dataset_keys(const std::string& section, DatasetRecipe& data) {
       {path("shuffle_seed"), &data.shuffle_seed,
        "Shuffles the rows once, before the limit; null: the file's order.", at_least(0)},
       {path("skip_invalid_samples"), &data.skip_invalid_samples,
-       "Drops malformed rows and rows without targets; false: they are an error."},
+       "Drops malformed rows (also lines that are no JSON) and rows without text or targets, with "
+       "a "
+       "count; false: they are an error."},
   };
 }
 

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -40,6 +41,7 @@ struct Range {
   double high = std::numeric_limits<double>::infinity();
   bool excludes_low = false;
   bool excludes_high = false;
+  std::optional<double> also = std::nullopt;  ///< a value outside that has a meaning of its own
 
   bool contains(double value) const;
   /// "", ">= 1", "> 0", "in [0, 1)".

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <string_view>
 #include <utility>
+#include <variant>
 
 namespace nibble::train {
 namespace {
@@ -14,9 +16,16 @@ namespace {
 struct Override {
   std::string path;
   std::string value;
+  bool is_flag = false;  ///< stands without a value, which is true then
 
   std::string where() const { return std::string(kCommandLine) + " --" + path; }
 };
+
+/// An empty value is rather a variable of a shell script that is not set.
+void check_not_empty(const Override& entry) {
+  NIBBLE_CHECK(!entry.value.empty(), entry.where(), ": the value is empty; write null for none, ",
+               "or \"''\" for an empty text");
+}
 
 std::vector<Override> split_arguments(const std::vector<std::string>& arguments) {
   std::vector<Override> overrides;
@@ -27,10 +36,12 @@ std::vector<Override> split_arguments(const std::vector<std::string>& arguments)
     const size_t equals = argument.find('=');
     if (equals != std::string::npos) {
       overrides.push_back({argument.substr(2, equals - 2), argument.substr(equals + 1)});
+      check_not_empty(overrides.back());
     } else if (i + 1 < arguments.size() && !arguments[i + 1].starts_with("--")) {
       overrides.push_back({argument.substr(2), arguments[++i]});
+      check_not_empty(overrides.back());
     } else {
-      overrides.push_back({argument.substr(2), "true"});
+      overrides.push_back({argument.substr(2), "true", /*is_flag=*/true});
     }
   }
   return overrides;
@@ -50,7 +61,11 @@ std::vector<std::string> split_path(const Override& entry) {
   return parts;
 }
 
-/// The value as a tree; a Python tuple counts as a list.
+bool starts_jinja(std::string_view text) {
+  return text.starts_with("{%") || text.starts_with("{{") || text.starts_with("{#");
+}
+
+/// The value as a tree; a Python tuple counts as a list, Jinja (never valid YAML) as text.
 YamlNode parse_value(const Override& entry) {
   std::string text = entry.value;
   if (text.size() > 1 && text.front() == '(' && text.back() == ')') {
@@ -59,7 +74,8 @@ YamlNode parse_value(const Override& entry) {
   }
   const bool quoted = text.size() > 1 && (text.front() == '"' || text.front() == '\'') &&
                       text.front() == text.back();
-  if (quoted || text.starts_with('[') || (text.starts_with('{') && text.ends_with('}'))) {
+  const bool is_map = text.starts_with('{') && text.ends_with('}') && !starts_jinja(text);
+  if (quoted || is_map || text.starts_with('[')) {
     return parse_yaml_value(text, [&](int) { return entry.where(); });
   }
   const auto kind = is_null_word(text) ? YamlNode::Kind::kNull : YamlNode::Kind::kScalar;
@@ -96,20 +112,34 @@ void set_path(YamlNode& root, const std::vector<std::string>& parts, YamlNode va
   *node = std::move(value);
 }
 
+/// Whether `true`, the value of a flag, is one that the key may take.
+bool may_be_flag(const Key& key) {
+  if (const auto* choice = std::get_if<Choice>(&key.field)) {
+    return std::any_of(choice->names.begin(), choice->names.end(),
+                       [](const auto& name) { return name.first == "true"; });
+  }
+  return std::holds_alternative<bool*>(key.field) || !key.is_setting();
+}
+
 }  // namespace
 
 void apply_overrides(YamlNode& root, const std::vector<std::string>& arguments,
                      const KeyIndex& index) {
+  std::set<std::string> overridden;  // as written
   for (const Override& entry : split_arguments(arguments)) {
     const std::vector<std::string> parts = split_path(entry);
     if (const Key* key = index.find(entry.path)) {
+      NIBBLE_CHECK(!entry.is_flag || may_be_flag(*key), entry.where(),
+                   ": a value is missing: expected ", describe_type(*key));
       std::vector<std::string> names = key->aliases;
       names.push_back(key->path);
       for (const std::string& name : names) {
-        erase_path(root, split_path({name, ""}), 0);
+        // Two names of one setting on the command line: the reader compares them as in a file.
+        if (overridden.count(name) == 0) erase_path(root, split_path({name, ""}), 0);
       }
     }
     set_path(root, parts, parse_value(entry));
+    overridden.insert(entry.path);
   }
 }
 

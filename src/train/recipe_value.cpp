@@ -21,13 +21,6 @@ struct Overloaded : Visitors... {
 template <class... Visitors>
 Overloaded(Visitors...) -> Overloaded<Visitors...>;
 
-std::string lowercase(std::string_view text) {
-  std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return result;
-}
-
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
   return lowercase(a) == lowercase(b);
 }
@@ -52,6 +45,15 @@ std::optional<int64_t> parse_integer(std::string_view text) {
   const auto value = parse_number<double>(text);
   const bool exact = value && std::abs(*value) <= 0x1p53 && *value == std::floor(*value);
   return exact ? std::optional(static_cast<int64_t>(*value)) : std::nullopt;
+}
+
+/// True for a number that is larger or smaller than its type holds.
+bool is_out_of_range(std::string_view text, bool integer) {
+  double value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (end != text.data() + text.size() || text.empty()) return false;
+  return error == std::errc::result_out_of_range ||
+         (integer && error == std::errc() && std::abs(value) > 0x1p53);
 }
 
 std::optional<bool> parse_bool(std::string_view text) {
@@ -80,6 +82,9 @@ class Reader {
   }
   void operator()(int64_t* member) const {
     const auto value = parse_integer(scalar());
+    if (!value && is_out_of_range(node_.text, /*integer=*/true)) {
+      reject(", which is out of range");
+    }
     if (!value || !key_.range.contains(static_cast<double>(*value))) {
       reject();
     }
@@ -142,10 +147,10 @@ class Reader {
   void operator()(const Ignored&) const {}
 
  private:
-  [[noreturn]] void reject() const {
+  [[noreturn]] void reject(const char* reason = "") const {
     const bool is_alias = written_path_ != key_.path;
     fail(node_.where, ": ", written_path_, is_alias ? " (" + key_.path + ")" : "", ": expected ",
-         describe_type(key_), ", got ", node_.describe());
+         describe_type(key_), ", got ", node_.describe(), reason);
   }
 
   const std::string& scalar() const {
@@ -162,6 +167,9 @@ class Reader {
   }
   double number(const YamlNode& node) const {
     const auto value = node.is_scalar() ? parse_number<double>(node.text) : std::nullopt;
+    if (!value && node.is_scalar() && is_out_of_range(node.text, /*integer=*/false)) {
+      reject(", which is out of range");
+    }
     if (!value || !std::isfinite(*value) || !key_.range.contains(*value)) {
       reject();
     }
@@ -221,8 +229,9 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
 }  // namespace
 
 bool Range::contains(double value) const {
-  return (excludes_low ? value > low : value >= low) &&
-         (excludes_high ? value < high : value <= high);
+  const bool above_low = excludes_low ? value > low : value >= low;
+  const bool below_high = excludes_high ? value < high : value <= high;
+  return value == also || (above_low && below_high);
 }
 
 std::string Range::describe() const {
@@ -236,6 +245,13 @@ std::string Range::describe() const {
 
 std::string_view last_component(std::string_view name) { return name.substr(name.rfind('.') + 1); }
 
+std::string lowercase(std::string_view text) {
+  std::string result(text);
+  std::transform(result.begin(), result.end(), result.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return result;
+}
+
 void read_value(const Key& key, const YamlNode& node, const std::string& written_path) {
   if (node.is_null()) {
     read_null(key.field);
@@ -248,7 +264,8 @@ std::string describe_type(const Key& key) {
   const std::string range = key.range.describe();
   const auto ranged = [&](const std::string& type) {
     const bool positive = range == "> 0" || (range == ">= 1" && type == "integer");
-    return positive ? "positive " + type : range.empty() ? type : type + " " + range;
+    const std::string also = key.range.also ? " or " + number_text(*key.range.also) : "";
+    return (positive ? "positive " + type : range.empty() ? type : type + " " + range) + also;
   };
   return std::visit(
       Overloaded{
@@ -300,7 +317,8 @@ std::string describe_value(const Field& field) {
             return "[" + join(quoted, ", ") + "]";
           },
           [](const std::array<double, 2>* values) {
-            return "[" + number_text((*values)[0]) + ", " + number_text((*values)[1]) + "]";
+            return detail::concat("[", number_text((*values)[0]), ", ", number_text((*values)[1]),
+                                  "]");
           },
           [](const Choice& choice) { return choice_name(choice); },
           [](const Fixed&) -> std::string { return "null"; },

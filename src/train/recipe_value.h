@@ -15,4 +15,6 @@ void read_value(const Key& key, const YamlNode& node, const std::string& written
 /// The last part of a dotted name: "AdamW" of "torch.optim.AdamW".
 std::string_view last_component(std::string_view name);
 
+std::string lowercase(std::string_view text);
+
 }  // namespace nibble::train

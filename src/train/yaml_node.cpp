@@ -146,11 +146,20 @@ class TreeBuilder : public YAML::EventHandler {
     }
   }
 
+  /// "qat.quantizer." inside that section.
+  std::string open_path() const {
+    std::string path;
+    for (const Open& outer : open_) {
+      if (outer.has_key) path += outer.key + ".";
+    }
+    return path;
+  }
+
   void take_key(Open& map, YamlNode key) const {
     NIBBLE_CHECK(key.is_scalar() && !key.text.empty(), key.where, ": a key is missing before ':'");
     const YamlNode* first = map.node.find(key.text);
     if (first != nullptr && key.text != "<<") {
-      fail(key.where, ": duplicate key '", key.text, "', first set at ", first->where,
+      fail(key.where, ": duplicate key '", open_path() + key.text, "', first set at ", first->where,
            open_.size() == 1 ? "; remove one, or indent it below its section" : "; remove one");
     }
     map.has_key = true;
@@ -194,9 +203,11 @@ class TreeBuilder : public YAML::EventHandler {
   if (error.msg.find("EOF in scalar") != std::string::npos) {
     fail(locate(line), ": not valid YAML: the text ends inside quotes; close them");
   }
-  const char* hint = text.find("${") == std::string_view::npos
-                         ? ""
-                         : "; inside { } or [ ], write \"${VAR}\" with quotes";
+  const auto holds = [&](const char* part) { return text.find(part) != std::string_view::npos; };
+  const char* hint = holds("${") ? "; inside { } or [ ], write \"${VAR}\" with quotes"
+                     : holds("{%") || holds("{{")
+                         ? "; put text that starts with '{' (a chat template) in quotes"
+                         : "";
   fail(locate(line), ": not valid YAML: ", error.msg, " (column ", error.mark.column + 1, ")",
        hint);
 }

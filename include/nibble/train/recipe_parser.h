@@ -31,6 +31,15 @@ LoadedRecipe parse_recipe(std::string_view yaml, const std::string& name,
 /// recipe.
 std::string to_yaml(const Recipe& recipe);
 
+/// A setting that differs between two recipes, as YAML; "null" where a recipe lacks its section.
+struct SettingChange {
+  std::string path;
+  std::string before, after;
+};
+
+/// All of them, in the order of docs/recipe.md.
+std::vector<SettingChange> changed_settings(const Recipe& before, const Recipe& after);
+
 /// One key that the parser knows, for documentation.
 struct KeyDoc {
   std::string path;           ///< "qat.quantizer.groupsize"

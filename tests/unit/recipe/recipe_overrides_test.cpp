@@ -9,9 +9,11 @@
 namespace nibble::train {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 Recipe override_with(const std::vector<std::string>& arguments, const std::string& sections = "") {
   return parse_recipe(kMinimal + sections, "r.yaml", arguments).recipe;
@@ -88,6 +90,65 @@ TEST(Overrides, ErrorsNameTheArgument) {
   EXPECT_THAT(error_of({"--qat..enabled"}), HasSubstr("got '--qat..enabled'"));
   EXPECT_THAT(error_of({"--optimizer.betas", "[0.9"}), HasSubstr("command line --optimizer.betas"));
   EXPECT_THAT(error_of({"--seed.a", "1"}, "seed: 3\n"), HasSubstr("not a section"));
+}
+
+TEST(Overrides, TwoNamesOfOneSettingMustAgree) {
+  EXPECT_THAT(error_of({"--step_scheduler.max_steps=3", "--trainer.max_steps=4"}),
+              AllOf(HasSubstr("they are the same setting"),
+                    HasSubstr("command line --step_scheduler.max_steps"),
+                    HasSubstr("command line --trainer.max_steps")));
+  EXPECT_EQ(error_of({"--step_scheduler.max_steps=4", "--trainer.max_steps=4"}), "accepted");
+  EXPECT_EQ(error_of({"--trainer.max_steps=3", "--trainer.max_steps=4"},
+                     "step_scheduler: {max_steps: 5}\n"),
+            "accepted");
+}
+
+TEST(Overrides, AMissingValueIsNamed) {
+  EXPECT_THAT(error_of({"--optimizer.lr"}),
+              HasSubstr("command line --optimizer.lr: a value is missing: expected number >= 0"));
+  EXPECT_THAT(error_of({"--checkpoint.checkpoint_dir", "--qat.enabled"}),
+              HasSubstr("command line --checkpoint.checkpoint_dir: a value is missing"));
+  EXPECT_EQ(error_of({"--dataset.truncation"}), "accepted");
+  EXPECT_EQ(error_of({"--compile.enabled"}), "accepted");
+  for (const std::vector<std::string>& empty :
+       {std::vector<std::string>{"--seed="}, {"--seed", ""}}) {
+    EXPECT_THAT(error_of(empty), HasSubstr("command line --seed: the value is empty"));
+  }
+  EXPECT_EQ(override_with({"--dataset.column_separator=''"}).dataset.column_separator, "");
+}
+
+TEST(Overrides, NumbersOutOfRangeAreCalledSo) {
+  for (const char* number : {"1e18", "99999999999999999999", "1e400"}) {
+    EXPECT_THAT(error_of({"--seed", number}), HasSubstr("out of range")) << number;
+  }
+  EXPECT_THAT(error_of({"--optimizer.lr", "1e400"}), HasSubstr("out of range"));
+  EXPECT_THAT(error_of({"--seed", "1.5"}), Not(HasSubstr("out of range")));
+}
+
+TEST(Overrides, JinjaIsText) {
+  for (const char* source : {"{% if a %}b{% endif %}", "{{ messages }}"}) {
+    EXPECT_EQ(override_with({"--dataset.chat_template", source}).dataset.chat_template, source);
+  }
+}
+
+TEST(Overrides, GroupsMayBeWholeRows) {
+  EXPECT_EQ(override_with({"--qat.quantizer.groupsize=-1"}).qat.quantizer.groupsize, -1);
+  EXPECT_THAT(error_of({"--qat.quantizer.groupsize=-2"}),
+              HasSubstr("expected positive integer or -1, got '-2'"));
+}
+
+TEST(Overrides, ADelayErrorSaysWhatWouldNeverBeOn) {
+  const std::vector<std::string> run = {"--qat.enabled", "--step_scheduler.max_steps=5"};
+  const auto error = [&](std::vector<std::string> delays) {
+    delays.insert(delays.begin(), run.begin(), run.end());
+    return error_of(delays);
+  };
+  EXPECT_THAT(error({"--qat.delay_activation_fake_quant_steps=5"}),
+              HasSubstr("fake quantization of the activations would never be on"));
+  EXPECT_THAT(error({"--qat.delay_weight_fake_quant_steps=5"}),
+              HasSubstr("fake quantization of the weights would never be on"));
+  EXPECT_THAT(error({"--qat.delay_fake_quant_steps=5"}),
+              HasSubstr("steps: fake quantization would never be on"));
 }
 
 TEST(Overrides, TheReferenceRecipeTakesEveryArm) {

@@ -233,5 +233,22 @@ TEST(CheckDelay, ActivationDelayDoesNotConcernWeightOnly) {
   EXPECT_NO_THROW(check_delay(recipe, 5));
 }
 
+TEST(ChangedSettings, AreNamedWithBothValues) {
+  const Recipe before = parse_recipe(kMinimal, "r.yaml", {"--optimizer.lr=0.5"}).recipe;
+  const Recipe after =
+      parse_recipe(kMinimal, "r.yaml", {"--optimizer.lr=0.25", "--lr_scheduler.min_lr=0"}).recipe;
+  EXPECT_TRUE(changed_settings(before, before).empty());
+  std::string text;
+  for (const SettingChange& change : changed_settings(before, after)) {
+    text += change.path + " " + change.before + " " + change.after + "\n";
+  }
+  EXPECT_EQ(text,
+            "optimizer.lr 0.5 0.25\n"
+            "lr_scheduler.lr_decay_style null cosine\n"
+            "lr_scheduler.min_lr null 0\n"
+            "lr_scheduler.lr_wsd_decay_style null linear\n");
+  EXPECT_EQ(changed_settings(after, before).size(), 4u);
+}
+
 }  // namespace
 }  // namespace nibble::train
