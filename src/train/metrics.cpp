@@ -30,7 +30,10 @@ std::string lines_before(const std::string& text, int64_t first_step) {
 }  // namespace
 
 MetricsLog::MetricsLog(const fs::path& path, int64_t first_step) : path_(path) {
-  fs::create_directories(path.parent_path());
+  std::error_code error;
+  fs::create_directories(path.parent_path(), error);
+  NIBBLE_CHECK(!error, "cannot create the folder ", path.parent_path().string(), ": ",
+               error.message());
   if (fs::exists(path)) {
     io::write_file_atomically(path, lines_before(io::read_text_file(path), first_step));
   }

@@ -5,10 +5,12 @@
 #include <nibble/io/staged_directory.h>
 #include <nibble/models/saving.h>
 #include <nibble/tensor_io/tensor_data.h>
+#include <nibble/train/recipe_parser.h>
 #include <nibble/train/run_checkpoint.h>
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <string_view>
 #include <unistd.h>
 #include <utility>
@@ -23,6 +25,7 @@ constexpr const char* kLatest = "LATEST";
 constexpr const char* kLowestVal = "LOWEST_VAL";
 constexpr const char* kModelFolder = "model";
 constexpr const char* kOptimizerFile = "optim.safetensors";
+constexpr const char* kRecipeFile = "config.yaml";
 constexpr const char* kStateFile = "state.json";
 
 std::string folder_name(const RunState& state) {
@@ -34,18 +37,16 @@ bool is_checkpoint(const fs::path& folder) { return fs::exists(folder / kStateFi
 /// Folders of checkpoints that save() has not published; such names hold this part.
 constexpr const char* kUnpublished = ".tmp.";
 
-/// The folders epoch_E_step_S of `directory`, published or not.
-std::vector<fs::path> checkpoint_folders(const fs::path& directory, bool published) {
-  std::vector<fs::path> folders;
-  if (!fs::is_directory(directory)) return folders;
+/// What is named epoch_E_step_S in `directory`, published or not; whole or damaged, even a file.
+std::vector<fs::path> checkpoint_paths(const fs::path& directory, bool published) {
+  std::vector<fs::path> paths;
+  if (!fs::is_directory(directory)) return paths;
   for (const auto& entry : fs::directory_iterator(directory)) {
     const std::string name = entry.path().filename().string();
     const bool whole = name.find(kUnpublished) == std::string::npos;
-    if (name.starts_with("epoch_") && entry.is_directory() && whole == published) {
-      folders.push_back(entry.path());
-    }
+    if (name.starts_with("epoch_") && whole == published) paths.push_back(entry.path());
   }
-  return folders;
+  return paths;
 }
 
 /// The S of epoch_E_step_S; nothing for another name.
@@ -63,7 +64,7 @@ std::optional<int64_t> step_of(const fs::path& folder) {
 /// By name: a checkpoint that nobody resumes from may be damaged without harm to the others.
 std::vector<fs::path> newest_first(const fs::path& directory) {
   std::vector<std::pair<int64_t, fs::path>> by_step;
-  for (const fs::path& folder : checkpoint_folders(directory, /*published=*/true)) {
+  for (const fs::path& folder : checkpoint_paths(directory, /*published=*/true)) {
     const std::optional<int64_t> step = step_of(folder);
     if (step.has_value() && is_checkpoint(folder)) by_step.emplace_back(*step, folder);
   }
@@ -80,6 +81,23 @@ void write_state(const fs::path& file, const RunState& state) {
       {"data_hash", state.data_hash}, {"validation_pending", state.validation_pending}};
   if (state.lowest_val_loss.has_value()) json["lowest_val_loss"] = *state.lowest_val_loss;
   io::write_file_atomically(file, json.dump(2) + "\n");
+}
+
+/// An integer of `json`, at least `low`.
+int64_t count_at(const nlohmann::json& json, const char* name, int64_t low) {
+  const nlohmann::json& value = json.at(name);
+  constexpr auto kHighest = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  const bool fits = value.is_number_integer() &&
+                    (!value.is_number_unsigned() || value.get<uint64_t>() <= kHighest) &&
+                    value.get<int64_t>() >= low;
+  NIBBLE_CHECK(fits, name, " is ", value.dump(), "; expected an integer >= ", low);
+  return value.get<int64_t>();
+}
+
+const nlohmann::json& object_at(const nlohmann::json& json, const char* name) {
+  const nlohmann::json& value = json.at(name);
+  NIBBLE_CHECK(value.is_object(), name, " is ", value.type_name(), "; expected an object");
+  return value;
 }
 
 std::vector<io::NamedTensor> named_tensors(const NamedTensors& tensors) {
@@ -99,13 +117,13 @@ fs::path RunCheckpoints::save(const models::CausalLMImpl& model, const io::Check
   const fs::path target = directory_ / name;
   NIBBLE_CHECK(!fs::exists(target), "checkpoint ", target.string(),
                " exists already; a published checkpoint is never overwritten");
-  for (const fs::path& leftover : checkpoint_folders(directory_, /*published=*/false)) {
+  for (const fs::path& leftover : checkpoint_paths(directory_, /*published=*/false)) {
     fs::remove_all(leftover);  // of a run that was killed while it saved
   }
   const io::StagedDirectory staged(target);
   models::save_checkpoint(model, staged.path() / kModelFolder, {.source = &source});
   io::write_safetensors(staged.path() / kOptimizerFile, named_tensors(optimizer.state()));
-  io::write_file_atomically(staged.path() / "config.yaml", config_yaml);
+  io::write_file_atomically(staged.path() / kRecipeFile, config_yaml);
   write_state(staged.path() / kStateFile, state);
   staged.publish();
   point(kLatest, name);
@@ -135,8 +153,36 @@ std::optional<fs::path> RunCheckpoints::find(const std::optional<std::string>& r
   for (const fs::path& candidate : {directory_ / *restore_from, fs::path(*restore_from)}) {
     if (is_checkpoint(candidate)) return fs::canonical(candidate);
   }
-  fail("checkpoint.restore_from '", *restore_from, "' is no checkpoint: there is no ", kStateFile,
-       " in ", (directory_ / *restore_from).string(), " or ", *restore_from);
+  fail("'", *restore_from, "' is no checkpoint: there is no ", kStateFile, " in ",
+       (directory_ / *restore_from).string(), " or ", *restore_from);
+}
+
+void RunCheckpoints::check_no_later_ones(int64_t next_step) const {
+  std::vector<std::string> names;
+  for (const fs::path& path : checkpoint_paths(directory_, /*published=*/true)) {
+    if (step_of(path).value_or(-1) < next_step) continue;
+    names.push_back(path.filename().string() + (is_checkpoint(path) ? "" : " (damaged)"));
+  }
+  std::sort(names.begin(), names.end());
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+  NIBBLE_CHECK(names.empty(), directory_.string(), " holds ", list,
+               ", but training is to go on at ", "step ", next_step,
+               ", and a checkpoint is never overwritten: delete what is named ",
+               "here, restore from the newest checkpoint, or set checkpoint.checkpoint_dir to ",
+               "another folder");
+}
+
+std::string RunCheckpoints::way_on(const fs::path& damaged) const {
+  if (!fs::is_directory(directory_) || !fs::equivalent(damaged.parent_path(), directory_)) {
+    return "set checkpoint.restore_from to another checkpoint";
+  }
+  for (const fs::path& folder : newest_first(directory_)) {
+    if (fs::equivalent(folder, damaged) || step_of(folder) > step_of(damaged)) continue;
+    return "delete that folder and go on from " + folder.string();
+  }
+  return "there is no older checkpoint in " + directory_.string() +
+         ": delete that folder to train from the start";
 }
 
 void RunCheckpoints::prune(int64_t keep) const {
@@ -155,18 +201,27 @@ RunState read_run_state(const fs::path& folder) {
   const nlohmann::json json = io::read_json_file(file);
   try {
     RunState state;
-    state.next_step = json.at("next_step").get<int64_t>();
-    state.epoch = json.at("epoch").get<int64_t>();
-    state.loader = json.at("loader");
-    state.identity = json.at("identity");
+    state.next_step = count_at(json, "next_step", 1);
+    state.epoch = count_at(json, "epoch", 0);
+    state.loader = object_at(json, "loader");
+    state.identity = object_at(json, "identity");
     state.data_hash = json.value("data_hash", std::string());
     state.validation_pending = json.value("validation_pending", false);
-    if (json.contains("lowest_val_loss")) state.lowest_val_loss = json["lowest_val_loss"];
+    if (json.contains("lowest_val_loss")) {
+      state.lowest_val_loss = json["lowest_val_loss"].get<double>();
+    }
+    // A folder may have been given another name; one that names a step is of that step.
+    NIBBLE_CHECK(step_of(folder).value_or(state.next_step - 1) == state.next_step - 1,
+                 "next_step is ", state.next_step, " in the folder ", folder.filename().string());
     return state;
   } catch (const nlohmann::json::exception& error) {
     fail(file.string(), " is no run state: ", error.what());
+  } catch (const Error& error) {
+    fail(file.string(), " is no run state: ", error.what());
   }
 }
+
+Recipe read_run_recipe(const fs::path& folder) { return load_recipe(folder / kRecipeFile).recipe; }
 
 fs::path model_directory(const fs::path& folder) { return folder / kModelFolder; }
 

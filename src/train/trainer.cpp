@@ -20,11 +20,15 @@
 
 #include <nlohmann/json.hpp>
 
-#include <cstdlib>
 #include <filesystem>
 #include <iomanip>
 #include <sstream>
 #include <vector>
+
+#include "run_data.h"
+#include "run_identity.h"
+#include "start_checks.h"
+#include "step_record.h"
 
 namespace nibble::train {
 namespace {
@@ -32,27 +36,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kDefaultValidation = "default";
-
-void refuse_several_processes() {
-  const char* world_size = std::getenv("WORLD_SIZE");
-  NIBBLE_CHECK(world_size == nullptr || std::string(world_size) == "1" || *world_size == '\0',
-               "WORLD_SIZE is ", world_size,
-               ", but training runs in one process: several would train unconnected copies. Start "
-               "sft_train once, without torchrun");
-}
-
-/// What finish() would refuse after hours of training.
-void check_end(const Recipe& recipe) {
-  for (const auto& [enabled, key] : {std::pair(recipe.convert.enabled, "convert.enabled"),
-                                     std::pair(recipe.evaluate.enabled, "evaluate.enabled")}) {
-    NIBBLE_CHECK(!enabled || recipe.qat.enabled, recipe.describe_key(key),
-                 " needs a quantization scheme: set qat.enabled");
-  }
-  const std::optional<std::string>& output = recipe.convert.output_dir;
-  NIBBLE_CHECK(!recipe.convert.enabled || !output.has_value() || !fs::exists(*output) ||
-                   fs::is_empty(*output),
-               recipe.describe_key("convert.output_dir"), ": ", *output, " is not empty");
-}
+constexpr const char* kModelKey = "model.pretrained_model_name_or_path";
 
 /// The key that an error of prepare() is about.
 const char* key_of(PrepareError::About about) {
@@ -71,90 +55,31 @@ const char* key_of(PrepareError::About about) {
   return "qat.enabled";
 }
 
-/// What a resumed run must have in common with the run that wrote the checkpoint.
-nlohmann::json identity_of(const Recipe& recipe, const models::CausalLMImpl& model) {
-  nlohmann::json identity;
-  identity["architectures"] = model.config_json().value("architectures", nlohmann::json::array());
-  identity["parameters"] = nn::parameter_count(model);
-  identity["torch_dtype"] = recipe.model.torch_dtype == Dtype::kFloat32 ? "float32" : "bfloat16";
-  identity["optimizer"] = recipe.optimizer.kind == OptimizerKind::kAdamW ? "AdamW" : "Adam";
-  identity["qat"] = recipe.qat.enabled ? nn::to_string(make_quantizer(recipe.qat).spec()) : "off";
-  if (recipe.qat.enabled && recipe.qat.tied_embedding == TiedEmbedding::kBoth) {
-    identity["qat"] = identity["qat"].get<std::string>() + ", tied embedding both";
-  }
-  return identity;
-}
-
-void check_identity(const nlohmann::json& saved, const nlohmann::json& own,
-                    const fs::path& folder) {
-  for (const auto& item : own.items()) {
-    const nlohmann::json before = saved.value(item.key(), nlohmann::json());
-    NIBBLE_CHECK(
-        before == item.value(), "checkpoint ", folder.string(), " was written by another ",
-        "run: ", item.key(), " was ", before.dump(), " and is ", item.value().dump(),
-        ". Set checkpoint.checkpoint_dir to another folder, or checkpoint.restore_from to ",
-        "a checkpoint of this run");
-  }
-}
-
-std::string describe(const StepRecord& record, bool qat) {
-  std::ostringstream out;
-  out << "step " << record.step << " | epoch " << record.epoch << std::fixed << " | loss "
-      << std::setprecision(4) << record.loss << " | grad_norm " << record.grad_norm << " | lr "
-      << std::scientific << std::setprecision(2) << record.lr << std::fixed;
-  if (qat) {
-    const bool both = record.activation_fake_quant == record.weight_fake_quant;
-    out << " | fake_quant "
-        << (both ? (record.weight_fake_quant ? "on" : "off")
-                 : (record.weight_fake_quant ? "weights" : "activations"));
-  }
-  out << " | mem " << std::setprecision(2) << peak_memory_gib() << " GiB | tps "
-      << static_cast<double>(record.num_tokens) / record.seconds << " | num_label_tokens "
-      << record.num_label_tokens;
-  return out.str();
-}
-
-nlohmann::ordered_json to_json(const StepRecord& record) {
-  const double tps = static_cast<double>(record.num_tokens) / record.seconds;
-  return {{"step", record.step},
-          {"epoch", record.epoch},
-          {"timestamp", unix_time()},
-          {"loss", record.loss},
-          {"grad_norm", record.grad_norm},
-          {"lr", record.lr},
-          {"fake_quant", record.activation_fake_quant || record.weight_fake_quant},
-          {"activation_fake_quant", record.activation_fake_quant},
-          {"weight_fake_quant", record.weight_fake_quant},
-          {"mem", peak_memory_gib()},
-          {"tps", tps},
-          {"tps_per_gpu", tps},
-          {"num_tokens_per_step", record.num_tokens},
-          {"num_label_tokens", record.num_label_tokens}};
-}
-
 }  // namespace
 
 class Trainer::Impl {
  public:
   explicit Impl(Recipe recipe)
       : recipe_(std::move(recipe)), checkpoints_(recipe_.checkpoint.checkpoint_dir) {
-    refuse_several_processes();
-    check_end(recipe_);
+    check_before_loading(recipe_);
     torch::manual_seed(static_cast<uint64_t>(recipe_.seed));
-    source_ = io::open_checkpoint(recipe_.model.pretrained_model_name_or_path);
-    const std::optional<fs::path> resumed = recipe_.checkpoint.enabled
-                                                ? checkpoints_.find(recipe_.checkpoint.restore_from)
-                                                : std::nullopt;
-    load_model(resumed);
+    source_ = about(recipe_, kModelKey, [&] {
+      return io::open_checkpoint(recipe_.model.pretrained_model_name_or_path);
+    });
+    if (recipe_.checkpoint.enabled) find_checkpoint();
+    load_model();
     load_data();
     plan_steps();
     prepare();  // first: untying makes new parameters, which the optimizer has to train too
     optimizer_ = std::make_unique<Optimizer>(trainable_parameters(), recipe_.optimizer);
-    if (resumed.has_value()) restore(*resumed);
+    if (saved_.has_value()) restore();
   }
 
   RunEnd run(const std::function<bool()>& stop_requested) {
     open_logs();
+    if (state_.next_step == total_steps_) {
+      log::info(detail::concat("nothing is left to train: all ", total_steps_, " steps are done"));
+    }
     Progress progress("training", total_steps_, state_.next_step);
     if (state_.validation_pending) catch_up_validation(progress);
     while (state_.next_step < total_steps_) {
@@ -174,33 +99,52 @@ class Trainer::Impl {
   RunCheckpoints checkpoints_;
   std::unique_ptr<io::Checkpoint> source_;
   std::shared_ptr<models::CausalLMImpl> model_;
-  std::optional<data::TextFormat> format_;
-  data::SftDataset train_data_;
-  std::map<std::string, data::SftDataset> validation_data_;
+  std::optional<RunData> data_;
   std::optional<QuantizationReport> report_;
   int64_t total_steps_ = 0;
   RunState state_;
 
  private:
-  void load_model(const std::optional<fs::path>& resumed) {
+  /// What `read` gives of the checkpoint; an Error of it is damage, with the way to go on.
+  template <class Read>
+  auto of_checkpoint(Read&& read) const {
+    try {
+      return read(*resumed_);
+    } catch (const Error& error) {
+      fail("checkpoint ", resumed_->string(), " is damaged: ", error.what(),
+           ". To go on: ", checkpoints_.way_on(*resumed_));
+    }
+  }
+
+  void find_checkpoint() {
+    resumed_ = about(recipe_, "checkpoint.restore_from",
+                     [&] { return checkpoints_.find(recipe_.checkpoint.restore_from); });
+    if (resumed_.has_value()) {
+      saved_ = of_checkpoint(read_run_state);
+      saved_recipe_ = of_checkpoint(read_run_recipe);
+    }
+    checkpoints_.check_no_later_ones(saved_.has_value() ? saved_->next_step : 0);
+  }
+
+  void load_model() {
     const LoadOptions options{.dtype = scalar_type(recipe_.model.torch_dtype)};
-    model_ = resumed.has_value() ? load_model_from_checkpoint(model_directory(*resumed), options)
-                                 : models::load_model(*source_, options);
+    if (resumed_.has_value()) {
+      model_ = of_checkpoint([&](const fs::path& folder) {
+        return load_model_from_checkpoint(model_directory(folder), options);
+      });
+    } else {
+      model_ = about(recipe_, kModelKey, [&] { return models::load_model(*source_, options); });
+    }
     model_->train();
+    if (recipe_.checkpoint.enabled) base_model_ = model_fingerprint(*source_);
   }
 
   void load_data() {
-    format_ = data::read_text_format(*source_, recipe_.dataset.chat_template);
-    train_data_ = load_dataset(recipe_.dataset, *format_, model_->config());
-    data_hash_ = data::fingerprint(train_data_.rows);
-    for (const auto& [name, dataset] : recipe_.validation_datasets) {
-      const data::TextFormat format = dataset.chat_template.has_value()
-                                          ? data::read_text_format(*source_, dataset.chat_template)
-                                          : *format_;
-      validation_data_[name] = load_dataset(dataset, format, model_->config());
-    }
-    log::info(detail::concat(train_data_.rows.size(), " training rows, ", train_data_.target_tokens,
-                             " target tokens"));
+    data_ = load_run_data(recipe_, *source_, model_->config());
+    check_prompts(recipe_, data_->format, model_->config());
+    data_hash_ = data::fingerprint(data_->training.rows);
+    log::info(detail::concat(data_->training.rows.size(), " training rows, ",
+                             data_->training.target_tokens, " target tokens"));
   }
 
   void plan_steps() {
@@ -208,7 +152,7 @@ class Trainer::Impl {
                                       .shuffle = recipe_.dataloader.shuffle,
                                       .seed = static_cast<uint64_t>(recipe_.seed),
                                       .drop_last = recipe_.dataloader.drop_last};
-    loader_ = std::make_unique<data::Loader>(train_data_.rows.size(), options);
+    loader_ = std::make_unique<data::Loader>(data_->training.rows.size(), options);
     const auto& scheduler = recipe_.step_scheduler;
     total_steps_ = scheduler.max_steps.value_or(std::numeric_limits<int64_t>::max());
     if (scheduler.num_epochs.has_value()) {
@@ -232,28 +176,43 @@ class Trainer::Impl {
     try {
       report_ = make_quantizer(recipe_.qat).prepare(*model_);
     } catch (const PrepareError& error) {
-      fail(recipe_.describe_key(key_of(error.about())), ": ", error.what());
+      const std::string key = key_of(error.about());
+      const bool is_default_size =
+          error.about() == PrepareError::About::kGroupSize && recipe_.sources.count(key) == 0;
+      fail(recipe_.describe_key(key), is_default_size ? " is not set, 256 is the default" : "",
+           ": ", error.what());
     }
     log::info(report_->to_string());
   }
 
-  void restore(const fs::path& folder) {
-    RunState saved = read_run_state(folder);
-    check_identity(saved.identity, identity_of(recipe_, *model_), folder);
-    NIBBLE_CHECK(saved.next_step <= total_steps_, "checkpoint ", folder.string(),
-                 " stands at step ", saved.next_step, ", beyond the run's ", total_steps_,
+  nlohmann::json identity() const {
+    return identity_of(recipe_, *model_, base_model_, data_->training.source_fingerprint);
+  }
+
+  void restore() {
+    try {
+      loader_->restore(saved_->loader);
+    } catch (const Error& error) {
+      fail("checkpoint ", resumed_->string(), " was written by another run: ", error.what());
+    }
+    check_identity(saved_->identity, identity(), *resumed_, *saved_recipe_, recipe_);
+    NIBBLE_CHECK(saved_->next_step <= total_steps_, "checkpoint ", resumed_->string(),
+                 " stands at step ", saved_->next_step, ", beyond the run's ", total_steps_,
                  " steps");
-    load_optimizer(folder, *optimizer_);
-    loader_->restore(saved.loader);
-    state_ = std::move(saved);
-    log::info(detail::concat("resumed from ", folder.string(), " at step ", state_.next_step));
+    of_checkpoint([&](const fs::path& folder) { load_optimizer(folder, *optimizer_); });
+    state_ = std::move(*saved_);
+    const std::string changes = changed_hyper_parameters(*saved_recipe_, recipe_);
+    if (!changes.empty()) {
+      log::warning("the run goes on with other settings than before: " + changes);
+    }
+    log::info(detail::concat("resumed from ", resumed_->string(), " at step ", state_.next_step));
   }
 
   void open_logs() {
     const fs::path directory = recipe_.checkpoint.checkpoint_dir;
     training_log_ = std::make_unique<MetricsLog>(directory / "training.jsonl", state_.next_step);
     const int64_t first_validation = state_.next_step - (state_.validation_pending ? 1 : 0);
-    for (const auto& [name, dataset] : validation_data_) {
+    for (const auto& [name, dataset] : data_->validation) {
       const std::string file =
           name == kDefaultValidation ? "validation.jsonl" : "validation_" + name + ".jsonl";
       validation_logs_[name] = std::make_unique<MetricsLog>(directory / file, first_validation);
@@ -263,12 +222,12 @@ class Trainer::Impl {
   /// The micro-batches of the next optimizer step.
   std::vector<data::Batch> next_batches() {
     std::vector<const data::Row*> rows;
-    for (const size_t index : loader_->next()) rows.push_back(&train_data_.rows[index]);
+    for (const size_t index : loader_->next()) rows.push_back(&data_->training.rows[index]);
     const auto micro = static_cast<size_t>(recipe_.step_scheduler.local_batch_size);
     std::vector<data::Batch> batches;
     for (size_t begin = 0; begin < rows.size(); begin += micro) {
       const size_t count = std::min(micro, rows.size() - begin);
-      batches.push_back(data::collate(std::span(rows).subspan(begin, count), format_->pad_id));
+      batches.push_back(data::collate(std::span(rows).subspan(begin, count), data_->format.pad_id));
     }
     return batches;
   }
@@ -345,7 +304,7 @@ class Trainer::Impl {
   /// Returns whether the default validation loss is the lowest so far.
   bool validate(const StepRecord& record, Progress& progress) {
     bool lowest = false;
-    for (const auto& [name, dataset] : validation_data_) {
+    for (const auto& [name, dataset] : data_->validation) {
       const eval::TeacherForcing result =
           eval::evaluate_rows(*model_, dataset.rows, recipe_.step_scheduler.local_batch_size);
       validation_logs_.at(name)->append(nlohmann::ordered_json{
@@ -374,7 +333,7 @@ class Trainer::Impl {
 
   void save_checkpoint(bool lowest, Progress& progress) {
     state_.loader = loader_->state();
-    state_.identity = identity_of(recipe_, *model_);
+    state_.identity = identity();
     state_.data_hash = data_hash_;
     const fs::path folder =
         checkpoints_.save(*model_, *source_, *optimizer_, state_, to_yaml(recipe_), lowest);
@@ -384,6 +343,10 @@ class Trainer::Impl {
     }
   }
 
+  std::optional<fs::path> resumed_;  ///< the checkpoint that the run goes on from
+  std::optional<RunState> saved_;    ///< its state
+  std::optional<Recipe> saved_recipe_;
+  std::string base_model_;  ///< model_fingerprint() of source_
   std::string data_hash_;
   std::unique_ptr<data::Loader> loader_;
   std::unique_ptr<Optimizer> optimizer_;
@@ -403,9 +366,9 @@ int64_t Trainer::total_steps() const { return impl_->total_steps_; }
 int64_t Trainer::next_step() const { return impl_->state_.next_step; }
 models::CausalLMImpl& Trainer::model() { return *impl_->model_; }
 const io::Checkpoint& Trainer::source() const { return *impl_->source_; }
-const data::TextFormat& Trainer::text_format() const { return *impl_->format_; }
+const data::TextFormat& Trainer::text_format() const { return impl_->data_->format; }
 const std::map<std::string, data::SftDataset>& Trainer::validation_data() const {
-  return impl_->validation_data_;
+  return impl_->data_->validation;
 }
 const Recipe& Trainer::recipe() const { return impl_->recipe_; }
 const std::optional<QuantizationReport>& Trainer::quantization_report() const {

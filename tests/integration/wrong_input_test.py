@@ -83,7 +83,7 @@ class WrongInputTest(ProgramTestCase):
         rows.write_text("")
         self.assert_training_fails((), "rows.jsonl")
         rows.write_text('{"instruction": "a", "input": "b", "output": "c"}\n{"instruction": 1\n')
-        self.assert_training_fails((), "rows.jsonl:2")
+        self.assert_training_fails((), "rows.jsonl:2:", "recipe.yaml:4")
         rows.write_text('{"messages": [{"role": "user", "content": "a"}]}\n')
         self.assert_training_fails(
             ("--dataset._target_", "ChatDataset", "--dataset.column_mapping", "none"),

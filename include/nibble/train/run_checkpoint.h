@@ -3,6 +3,7 @@
 #include <nibble/io/checkpoint.h>
 #include <nibble/models/causal_lm.h>
 #include <nibble/train/optimizer.h>
+#include <nibble/train/recipe.h>
 
 #include <nlohmann/json.hpp>
 
@@ -51,6 +52,13 @@ class RunCheckpoints {
   /// exist.
   std::optional<std::filesystem::path> find(const std::optional<std::string>& restore_from) const;
 
+  /// Throws Error where a checkpoint of step `next_step` or later stands here, whole or damaged: a
+  /// run that goes on from there would come to publish over it.
+  void check_no_later_ones(int64_t next_step) const;
+
+  /// The end of an error about a damaged checkpoint: how to go on without it.
+  std::string way_on(const std::filesystem::path& damaged) const;
+
   /// Deletes the oldest folders beyond the `keep` newest; those that LATEST and LOWEST_VAL point to
   /// stay.
   void prune(int64_t keep) const;
@@ -61,8 +69,11 @@ class RunCheckpoints {
   std::filesystem::path directory_;
 };
 
-/// state.json of a checkpoint folder. Throws Error that names a missing or malformed entry.
+/// state.json of a checkpoint folder. Throws Error that names the file and the missing or malformed
+/// entry, also one that does not belong to the step in the folder's name.
 RunState read_run_state(const std::filesystem::path& folder);
+/// config.yaml of a checkpoint folder: the recipe of the run that wrote it.
+Recipe read_run_recipe(const std::filesystem::path& folder);
 /// The Hugging Face directory in a checkpoint folder.
 std::filesystem::path model_directory(const std::filesystem::path& folder);
 /// Restores the moments from a checkpoint folder.

@@ -14,6 +14,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Key;
+using ::testing::Not;
 using ::testing::UnorderedElementsAre;
 
 class RunCheckpointTest : public TrainerTestCase {
@@ -221,6 +222,120 @@ TEST_F(RunCheckpointTest, ADamagedOldCheckpointStopsNothing) {
   train("run", {"--step_scheduler.ckpt_every_steps=2", "--checkpoint.max_recent_checkpoints=2"});
   expect_same_end("whole", "run", "epoch_0_step_5");
   EXPECT_FALSE(fs::exists(path("run") / "epoch_0_step_1"));
+}
+
+TEST_F(RunCheckpointTest, RefusesAnotherBaseModelOfTheSameShape) {
+  train_until("run", 3, {});
+  fs::copy(model_path(), path("other"), fs::copy_options::recursive);
+  const Overrides other = {"--model.pretrained_model_name_or_path=" + path("other").string()};
+  {
+    Trainer same_content(recipe("run", other));  // a model may move
+    EXPECT_EQ(same_content.next_step(), 3);
+  }
+  std::string weights = bytes("other/model.safetensors");
+  for (size_t i = weights.size() / 2; i < weights.size(); i += 4) weights[i] ^= 1;
+  io::write_file_atomically(path("other/model.safetensors"), weights);
+  EXPECT_THAT(error_of("run", other),
+              AllOf(HasSubstr("written by another run: base model's fingerprint was"),
+                    HasSubstr("model.pretrained_model_name_or_path: \"" + model_path().string() +
+                              "\" -> \"" + path("other").string() + "\"")));
+  EXPECT_EQ(log("run").size(), 3U) << "a refused run leaves the log alone";
+}
+
+TEST_F(RunCheckpointTest, RefusesOtherRowsOfTheSameNumber) {
+  train_until("run", 3, {});
+  testing::write_tiny_rows(path("rows.jsonl"), kRows, 1);
+  EXPECT_THAT(error_of("run", {}),
+              HasSubstr("written by another run: training rows' fingerprint was"));
+  EXPECT_EQ(log("run").size(), 3U);
+}
+
+TEST_F(RunCheckpointTest, TellsTheHyperParametersThatChanged) {
+  train_until("run", 2, {});
+  ::testing::internal::CaptureStderr();
+  train("run", {"--optimizer.lr=0.001", "--dataset.answer_only_loss_mask=false",
+                "--checkpoint.max_recent_checkpoints=3", "--step_scheduler.max_steps=4"});
+  const std::string output = ::testing::internal::GetCapturedStderr();
+  EXPECT_THAT(output, HasSubstr("with other settings than before: "
+                                "dataset.answer_only_loss_mask: true -> false, "
+                                "optimizer.lr: 0.003 -> 0.001\n"));
+}
+
+TEST_F(RunCheckpointTest, SaysThatNothingIsLeftToTrain) {
+  train("run");
+  ::testing::internal::CaptureStderr();
+  train("run");
+  const std::string output = ::testing::internal::GetCapturedStderr();
+  EXPECT_THAT(output, HasSubstr("nothing is left to train: all 6 steps are done"));
+  EXPECT_THAT(output, Not(HasSubstr("other settings")));
+  EXPECT_EQ(log("run").size(), 6U);
+}
+
+TEST_F(RunCheckpointTest, WhatStandsInTheWayIsNamedBeforeTheFirstStep) {
+  const Overrides often = {"--step_scheduler.ckpt_every_steps=1"};
+  train_until("run", 3, often);
+  const std::string before = bytes("run/training.jsonl");
+  Overrides older = often;
+  older.push_back("--checkpoint.restore_from=epoch_0_step_1");
+  EXPECT_THAT(error_of("run", older), AllOf(HasSubstr("holds epoch_0_step_2, but"),
+                                            HasSubstr("step 2"), HasSubstr("delete")));
+  fs::create_directory(path("run") / "epoch_0_step_4");  // ahead, and empty
+  EXPECT_THAT(error_of("run", often), HasSubstr("holds epoch_0_step_4 (damaged)"));
+  fs::remove(path("run") / "epoch_0_step_4");
+  fs::remove(path("run") / "epoch_0_step_2" / "state.json");
+  EXPECT_THAT(error_of("run", often), HasSubstr("holds epoch_0_step_2 (damaged)"));
+  EXPECT_EQ(bytes("run/training.jsonl"), before);
+  fs::remove_all(path("run") / "epoch_0_step_2");
+  train("run", often);
+  EXPECT_EQ(log("run").size(), 6U);
+}
+
+TEST_F(RunCheckpointTest, ADamagedNewestCheckpointNamesTheWayOn) {
+  const Overrides often = {"--step_scheduler.ckpt_every_steps=1"};
+  for (const char* file :
+       {"model/model.safetensors", "optim.safetensors", "state.json", "config.yaml"}) {
+    const std::string run = std::string("run_") + file[0];
+    train_until(run, 2, often);
+    const fs::path damaged = fs::canonical(path(run)) / "epoch_0_step_1";
+    fs::resize_file(damaged / file, 1);
+    EXPECT_THAT(error_of(run, often),
+                AllOf(HasSubstr("checkpoint " + damaged.string() + " is damaged"), HasSubstr(file),
+                      HasSubstr("delete that folder and go on from "), HasSubstr("epoch_0_step_0")))
+        << file;
+    EXPECT_EQ(log(run).size(), 2U) << file;
+    fs::remove_all(damaged);
+    train(run, often);
+  }
+}
+
+TEST_F(RunCheckpointTest, StateIsCheckedEntryByEntry) {
+  train_until("run", 2, {});
+  const fs::path file = path("run") / "epoch_0_step_1" / "state.json";
+  const nlohmann::json good = nlohmann::json::parse(io::read_text_file(file));
+  const std::string before = bytes("run/training.jsonl");
+  for (const auto& [name, value] :
+       std::vector<std::pair<std::string, nlohmann::json>>{{"next_step", -1},
+                                                           {"next_step", 1e300},
+                                                           {"next_step", 0},
+                                                           {"next_step", "x"},
+                                                           {"next_step", 1},
+                                                           {"next_step", 18446744073709551615U},
+                                                           {"epoch", -1},
+                                                           {"epoch", 1e300},
+                                                           {"epoch", nlohmann::json::array()},
+                                                           {"identity", "x"},
+                                                           {"identity", 3},
+                                                           {"loader", nlohmann::json::array()},
+                                                           {"validation_pending", "x"},
+                                                           {"lowest_val_loss", "x"},
+                                                           {"data_hash", 3}}) {
+    nlohmann::json state = good;
+    state[name] = value;
+    io::write_file_atomically(file, state.dump());
+    EXPECT_THAT(error_of("run", {}), AllOf(HasSubstr("state.json"), HasSubstr("no run state")))
+        << name << " " << value;
+    EXPECT_EQ(bytes("run/training.jsonl"), before) << name << " " << value;
+  }
 }
 
 }  // namespace

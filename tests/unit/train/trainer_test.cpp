@@ -213,5 +213,61 @@ TEST_F(TrainerTest, RefusesDataWithoutTargets) {
   EXPECT_FALSE(std::filesystem::exists(path("run"))) << "nothing is left behind";
 }
 
+TEST_F(TrainerTest, ErrorsAboutFilesAndColumnsNameTheirSetting) {
+  Recipe absent = recipe("run");
+  absent.model.pretrained_model_name_or_path = path("absent");
+  try {
+    Trainer trainer(absent);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("recipe.yaml:2: model.pretrained_model_name_or_path: "));
+  }
+  const std::string command_line = "command line --";
+  EXPECT_THAT(error_of("run", {"--dataset.path_or_dataset_id=/nope.jsonl"}),
+              HasSubstr(command_line + "dataset.path_or_dataset_id: dataset.path_or_dataset_id: "));
+  EXPECT_THAT(error_of("run", {"--dataset.column_mapping.answer=target"}),
+              AllOf(HasSubstr(command_line + "dataset.column_mapping.answer"),
+                    HasSubstr("rows.jsonl:1: no column \"target\"")));
+  EXPECT_THAT(error_of("run", {"--dataset.column_mapping.question=ask"}),
+              HasSubstr("dataset.column_mapping.question: "));
+  EXPECT_THAT(error_of("run", {"--dataset.chat_template=/nope.jinja"}),
+              HasSubstr(command_line + "dataset.chat_template: "));
+  EXPECT_THAT(error_of("run", {"--checkpoint.restore_from=/nope"}),
+              HasSubstr(command_line + "checkpoint.restore_from: checkpoint.restore_from: "));
+  EXPECT_THAT(error_of("run", with_validation({"--validation_dataset.column_mapping.answer=x"})),
+              HasSubstr("validation_dataset"));
+}
+
+TEST_F(TrainerTest, TheCheckpointFolderIsCheckedBeforeTheModelIsLoaded) {
+  const std::string file = path("rows.jsonl");
+  for (const std::string& directory : {file, file + "/run"}) {
+    EXPECT_THAT(error_of("run", {"--checkpoint.checkpoint_dir=" + directory,
+                                 "--model.pretrained_model_name_or_path=/nope"}),
+                AllOf(HasSubstr("command line --checkpoint.checkpoint_dir"),
+                      HasSubstr(file + " is a file")));
+  }
+}
+
+TEST_F(TrainerTest, APromptThatIsTooLongIsRefusedBeforeTraining) {
+  EXPECT_THAT(error_of("run", {"--generate.prompts=" + std::string(400, 'x')}),
+              AllOf(HasSubstr("command line --generate.prompts"), HasSubstr("at most 255")));
+  EXPECT_FALSE(std::filesystem::exists(path("run")));
+}
+
+TEST_F(TrainerTest, AGroupSizeThatIsNotSetIsCalledTheDefault) {
+  Recipe unset = recipe("run", {"--qat.enabled", "--qat.quantizer.groupsize=null"});
+  try {
+    Trainer trainer(unset);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("qat.quantizer.groupsize is not set, 256 is the default"));
+  }
+}
+
+TEST_F(TrainerTest, GroupsMayBeWholeRows) {
+  train("run", {"--qat.enabled", "--qat.quantizer.groupsize=-1", "--step_scheduler.max_steps=2"});
+  EXPECT_THAT(column<bool>("run", "weight_fake_quant"), ElementsAre(true, true));
+}
+
 }  // namespace
 }  // namespace nibble::train
