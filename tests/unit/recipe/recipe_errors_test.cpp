@@ -132,7 +132,7 @@ INSTANTIATE_TEST_SUITE_P(Places, RecipeError, ::testing::ValuesIn(kPlaces), test
 const WrongRecipe kValues[] = {
     {"GroupSizeZero",
      "qat: {quantizer: {groupsize: 0}}\n",
-     {"r.yaml:6: qat.quantizer.groupsize: expected positive integer, got '0'"}},
+     {"r.yaml:6: qat.quantizer.groupsize: expected positive integer or -1, got '0'"}},
     {"GroupSizeNegative",
      "qat: {quantizer: {group_size: -32}}\n",
      {"r.yaml:6: qat.quantizer.group_size (qat.quantizer.groupsize): expected positive integer, "
