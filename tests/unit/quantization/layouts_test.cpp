@@ -109,7 +109,9 @@ TEST_F(LayoutTest, ReadsBackWhatItWroteAndSaidItWouldWrite) {
     EXPECT_TRUE(read.packed_weight.equal(linear.packed_weight));
     EXPECT_TRUE(read.scales.equal(linear.scales));
     EXPECT_EQ(read.zeros.defined(), linear.zeros.defined());
-    if (read.zeros.defined()) EXPECT_TRUE(read.zeros.equal(linear.zeros));
+    if (read.zeros.defined()) {
+      EXPECT_TRUE(read.zeros.equal(linear.zeros));
+    }
   }
 }
 
