@@ -135,8 +135,8 @@ const WrongRecipe kValues[] = {
      {"r.yaml:6: qat.quantizer.groupsize: expected positive integer or -1, got '0'"}},
     {"GroupSizeNegative",
      "qat: {quantizer: {group_size: -32}}\n",
-     {"r.yaml:6: qat.quantizer.group_size (qat.quantizer.groupsize): expected positive integer, "
-      "got '-32'"}},
+     {"r.yaml:6: qat.quantizer.group_size (qat.quantizer.groupsize): expected positive integer or "
+      "-1, got '-32'"}},
     {"IntegerIsText",
      "step_scheduler: {max_steps: abc}\n",
      {"r.yaml:6: step_scheduler.max_steps: expected positive integer or null, got 'abc'"}},
