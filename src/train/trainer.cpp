@@ -76,7 +76,7 @@ class Trainer::Impl {
   }
 
   RunEnd run(const std::function<bool()>& stop_requested) {
-    open_logs();
+    about(recipe_, "checkpoint.checkpoint_dir", [&] { open_logs(); });
     if (state_.next_step == total_steps_) {
       log::info(detail::concat("nothing is left to train: all ", total_steps_, " steps are done"));
     }

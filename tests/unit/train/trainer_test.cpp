@@ -237,6 +237,8 @@ TEST_F(TrainerTest, ErrorsAboutFilesAndColumnsNameTheirSetting) {
   Overrides wrong_column = with_validation({});
   wrong_column.push_back("--validation_dataset.column_mapping.answer=x");
   EXPECT_THAT(error_of("run", wrong_column), HasSubstr("validation_dataset.column_mapping.answer"));
+  EXPECT_THAT(error_of("run", {"--checkpoint.checkpoint_dir=/proc/x"}),
+              HasSubstr(command_line + "checkpoint.checkpoint_dir"));
 }
 
 TEST_F(TrainerTest, TheCheckpointFolderIsCheckedBeforeTheModelIsLoaded) {
