@@ -5,10 +5,11 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include <vector>
+#include <utility>
 
 #include "fake_quant_calls.h"
 #include "launch.h"
+#include "product.h"
 
 namespace nibble::ops {
 namespace {
@@ -69,9 +70,7 @@ Tensor int8_linear_cpu(const Tensor& x_codes, const Tensor& x_scales, const Tens
   const Tensor arranged = arranged_on_cpu(x_codes), codes = packed.contiguous(),
                scale = scales.contiguous(), x_scale = x_scales.contiguous(),
                x_zero = x_zeros.contiguous();
-  std::vector<int64_t> sizes = x_codes.sizes().vec();
-  sizes.back() = out;
-  Tensor output = at::empty(sizes, x_codes.options().dtype(dtype));
+  Tensor output = empty_product(x_codes, out, dtype);
   params.packed_codes = codes.const_data_ptr<uint8_t>();
   params.scales = scale.const_data_ptr();
   params.tokens = x_scale.numel();
@@ -80,8 +79,7 @@ Tensor int8_linear_cpu(const Tensor& x_codes, const Tensor& x_scales, const Tens
   params.activation_zeros = x_zero.const_data_ptr<float>();
   params.output = output.mutable_data_ptr();
   launch_cpu(params);
-  if (bias.has_value() && bias->defined()) output.add_(*bias);
-  return output;
+  return add_bias(std::move(output), bias);
 }
 
 Tensor fake_quantize_and_multiply(const Tensor& x, const Tensor& packed, const Tensor& scales,
@@ -98,10 +96,7 @@ Tensor quantize_and_multiply(const Tensor& x, const Tensor& packed, const Tensor
 
 Tensor int8_dynamic_quantized_linear_autograd(const Tensor& x, const Tensor& packed,
                                               const Tensor& scales, const OptionalTensor& bias) {
-  const bool trains = x.requires_grad() || (bias.has_value() && bias->requires_grad());
-  if (at::GradMode::is_enabled() && trains) {
-    return fake_quantize_and_multiply(x, packed, scales, bias);
-  }
+  if (records_gradient(x, bias)) return fake_quantize_and_multiply(x, packed, scales, bias);
   at::AutoDispatchBelowADInplaceOrView below_autograd;
   return int8_dynamic_quantized_linear(x, packed, scales, bias);
 }

@@ -2,14 +2,14 @@
 #include <nibble/ops/fake_quant.h>
 
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 #include <torch/library.h>
 
-#include <vector>
+#include <utility>
 
 #include "fake_quant_calls.h"
 #include "launch.h"
+#include "product.h"
 
 namespace nibble::ops {
 namespace {
@@ -47,23 +47,19 @@ Tensor int8_weight_linear_cpu(const Tensor& x, const Tensor& codes, const Tensor
   if (params.cols == 0 || params.tokens > kernels::kInt8WeightLinearFewTokens) {
     return dequantize_and_multiply(x, codes, scales, bias);
   }
-  std::vector<int64_t> sizes = x.sizes().vec();
-  sizes.back() = params.rows;
-  Tensor output = at::empty(sizes, x.options());
+  Tensor output = empty_product(x, params.rows, x.scalar_type());
   params.dtype = kernel_dtype(x.scalar_type(), "x");
   params.codes = weight.const_data_ptr<int8_t>();
   params.scales = scale.const_data_ptr<float>();
   params.input = input.const_data_ptr();
   params.output = output.mutable_data_ptr();
   launch_cpu(params);
-  if (bias.has_value() && bias->defined()) output.add_(*bias);
-  return output;
+  return add_bias(std::move(output), bias);
 }
 
 Tensor int8_weight_linear_autograd(const Tensor& x, const Tensor& codes, const Tensor& scales,
                                    const OptionalTensor& bias) {
-  const bool trains = x.requires_grad() || (bias.has_value() && bias->requires_grad());
-  if (at::GradMode::is_enabled() && trains) return dequantize_and_multiply(x, codes, scales, bias);
+  if (records_gradient(x, bias)) return dequantize_and_multiply(x, codes, scales, bias);
   at::AutoDispatchBelowADInplaceOrView below_autograd;
   return int8_weight_linear(x, codes, scales, bias);
 }

@@ -2,7 +2,6 @@
 #include <nibble/ops/fake_quant.h>
 
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 #include <torch/library.h>
 
@@ -10,6 +9,7 @@
 
 #include "fake_quant_calls.h"
 #include "launch.h"
+#include "product.h"
 
 namespace nibble::ops {
 namespace {
@@ -53,18 +53,11 @@ struct Product {
 
   /// [..., out], what `params` write.
   Tensor make_output() {
-    std::vector<int64_t> sizes = input.sizes().vec();
-    sizes.back() = params.weight.rows;
-    Tensor output = at::empty(sizes, input.options());
+    Tensor output = empty_product(input, params.weight.rows, input.scalar_type());
     params.output = output.mutable_data_ptr();
     return output;
   }
 };
-
-Tensor add_bias(Tensor output, const OptionalTensor& bias) {
-  if (bias.has_value() && bias->defined()) output.add_(*bias);
-  return output;
-}
 
 Tensor quantized_linear_cuda(const Tensor& x, const Tensor& packed, const Tensor& scales,
                              const OptionalTensor& zeros, const OptionalTensor& bias,
@@ -86,14 +79,12 @@ Tensor dequantize_and_multiply_tiles(const Tensor& x, const Tensor& packed, cons
   const int64_t rows = packed.size(0);
   const int64_t tile = std::max<int64_t>(1, kElementsPerTile / std::max<int64_t>(1, x.size(-1)));
   if (rows <= tile) return dequantize_and_multiply(x, packed, scales, zeros, bias, symmetric);
-  std::vector<int64_t> sizes = x.sizes().vec();
-  sizes.back() = rows;
-  const Tensor output = at::empty(sizes, x.options());
+  const Tensor output = empty_product(x, rows, x.scalar_type());
   for (int64_t row = 0; row < rows; row += tile) {
     const int64_t count = std::min(tile, rows - row);
     const auto part = [&](const Tensor& tensor) { return tensor.narrow(0, row, count); };
     const auto optional_part = [&](const OptionalTensor& tensor) {
-      return tensor.has_value() && tensor->defined() ? OptionalTensor(part(*tensor)) : std::nullopt;
+      return is_given(tensor) ? OptionalTensor(part(*tensor)) : std::nullopt;
     };
     output.narrow(-1, row, count)
         .copy_(dequantize_and_multiply(x, part(packed), part(scales), optional_part(zeros),
@@ -118,8 +109,7 @@ Tensor quantized_linear_cpu(const Tensor& x, const Tensor& packed, const Tensor&
 Tensor quantized_linear_autograd(const Tensor& x, const Tensor& packed, const Tensor& scales,
                                  const OptionalTensor& zeros, const OptionalTensor& bias,
                                  bool symmetric) {
-  const bool trains = x.requires_grad() || (bias.has_value() && bias->requires_grad());
-  if (at::GradMode::is_enabled() && trains) {
+  if (records_gradient(x, bias)) {
     return dequantize_and_multiply(x, packed, scales, zeros, bias, symmetric);
   }
   at::AutoDispatchBelowADInplaceOrView below_autograd;
