@@ -9,16 +9,12 @@
 #include <sstream>
 
 #include "comparison_tables.h"
+#include "json_values.h"
 
 namespace nibble::eval {
 namespace {
 
 using nlohmann::json;
-
-template <class Value>
-json or_null(const std::optional<Value>& value) {
-  return value ? json(*value) : json();
-}
 
 json to_json(const OriginCheck& check) {
   json values = json::array();

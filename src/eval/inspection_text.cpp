@@ -5,15 +5,12 @@
 #include <iomanip>
 #include <sstream>
 
+#include "json_values.h"
+
 namespace nibble::eval {
 namespace {
 
 using nlohmann::json;
-
-template <class Value>
-json or_null(const std::optional<Value>& value) {
-  return value ? json(*value) : json();
-}
 
 json plan_json(const GroupSizePlan& plan) {
   json linears = json::array();

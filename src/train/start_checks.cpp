@@ -64,12 +64,10 @@ void check_prompts(const Recipe& recipe, const data::TextFormat& format,
     for (const std::string& prompt : recipe.generate.prompts) {
       const auto tokens =
           static_cast<int64_t>(data::encode_prompt(format, data::to_conversation(prompt)).size());
-      NIBBLE_CHECK(
-          tokens<config.max_position_embeddings, "'", prompt.substr(0, 40), prompt.size()> 40
-              ? "...'"
-              : "'",
-          " has ", tokens, " tokens with the chat template; this model takes at most ",
-          config.max_position_embeddings - 1);
+      const int64_t most = config.max_position_embeddings - 1;
+      const std::string shown = prompt.substr(0, 40) + (prompt.size() > 40 ? "..." : "");
+      NIBBLE_CHECK(tokens <= most, "'", shown, "' has ", tokens,
+                   " tokens with the chat template; this model takes at most ", most);
     }
   });
 }
