@@ -95,14 +95,15 @@ void dispatch_dequantized(const DequantizeParams& params, Tag<D> element, Body&&
   fail_dequantized_dtype(params);
 }
 
-/// The grid that stored parameters describe. `zero` is ignored by the symmetric grid.
-template <class D, class S>
-NIBBLE_HD numerics::SymmetricInt4<D, S> restore_grid(Tag<numerics::SymmetricInt4<D, S>>,
-                                                     float scale, float) {
-  return numerics::SymmetricInt4<D, S>::from_scale(scale);
+/// The grid that stored parameters describe, or the grids of as many groups as P has lanes. `zero`
+/// is ignored by the symmetric grid.
+template <class D, class S, class P>
+NIBBLE_HD numerics::SymmetricInt4<D, S, P> restore_grid(Tag<numerics::SymmetricInt4<D, S, P>>,
+                                                        P scale, P) {
+  return numerics::SymmetricInt4<D, S, P>::from_scale(scale);
 }
-template <class Grid>
-NIBBLE_HD Grid restore_grid(Tag<Grid>, float scale, float zero) {
+template <class Grid, class P>
+NIBBLE_HD Grid restore_grid(Tag<Grid>, P scale, P zero) {
   return Grid::from_parameters(scale, zero);
 }
 

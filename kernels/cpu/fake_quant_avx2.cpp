@@ -3,6 +3,6 @@
 
 namespace nibble::kernels::cpu {
 
-const CpuKernels kAvx2Kernels = simd_kernels<Avx2>();
+const CpuKernels kAvx2Kernels = simd_kernels<Unrolled<Avx2, 2>>();
 
 }  // namespace nibble::kernels::cpu

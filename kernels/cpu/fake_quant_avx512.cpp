@@ -3,6 +3,6 @@
 
 namespace nibble::kernels::cpu {
 
-const CpuKernels kAvx512Kernels = simd_kernels<Avx512>();
+const CpuKernels kAvx512Kernels = simd_kernels<Unrolled<Avx512, 2>>();
 
 }  // namespace nibble::kernels::cpu

@@ -89,8 +89,8 @@ NIBBLE_HD void store_products(const Products<W, kTokens, kVectors>& products,
     D* output = static_cast<D*>(p.output) + (token + t) * p.weight.rows;
     for (int v = 0; v < kVectors; ++v) {
       const int64_t first = row + v * W::kLanes;
-      const Floats value =
-          multiply(Floats(products.sums[t][v]), Floats(p.activation_scales[token + t]));
+      const Floats value = round_to<D>(
+          multiply(Floats(products.sums[t][v]), Floats(p.activation_scales[token + t])));
       if (first + W::kLanes <= row_end) {
         value.store(output + first);
       } else if (first < row_end) {

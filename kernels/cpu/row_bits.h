@@ -11,10 +11,12 @@ namespace nibble::kernels::cpu {
 
 class RowBitWriter {
  public:
+  /// Writes nothing to a null row.
   NIBBLE_HD explicit RowBitWriter(uint8_t* row) : next_(row) {}
 
   /// Appends the lowest `count` <= 32 bits.
   NIBBLE_HD void append(uint32_t bits, int64_t count) {
+    if (next_ == nullptr) return;
     if (count_ == 0 && count % 8 == 0) {
       memcpy(next_, &bits, static_cast<size_t>(count / 8));
       next_ += count / 8;

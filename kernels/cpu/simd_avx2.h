@@ -43,8 +43,9 @@ struct Avx2 {
   }
 
   NIBBLE_HD void store(float* target) const { _mm256_storeu_ps(target, lanes); }
+  /// Lanes that are exact in the target's type.
   NIBBLE_HD void store(BFloat16* target) const {
-    const __m256i upper = _mm256_srli_epi32(rounded_to_bfloat16(), 16);
+    const __m256i upper = _mm256_srli_epi32(_mm256_castps_si256(lanes), 16);
     store_half(target, _mm_packus_epi32(lower_half(upper), upper_half(upper)));
   }
   NIBBLE_HD void store(Float16* target) const {
@@ -88,9 +89,10 @@ struct Avx2 {
       return _mm_packus_epi16(words, words);
     }
   };
-  /// Codes minus `smallest`; NaN is the code 0.
+  /// Codes minus `smallest`; NaN is the code 0, as the lowest bits of what it converts to are 0.
   NIBBLE_HD Nibbles to_nibbles(int smallest) const {
-    return {_mm256_sub_epi32(to_integers(), _mm256_set1_epi32(smallest))};
+    const __m256i codes = _mm256_sub_epi32(_mm256_cvtps_epi32(lanes), _mm256_set1_epi32(smallest));
+    return {_mm256_and_si256(codes, _mm256_set1_epi32(0x0f))};
   }
   NIBBLE_HD static Avx2 from_nibbles(Nibbles nibbles) {
     return Avx2(_mm256_cvtepi32_ps(nibbles.lanes));
@@ -121,6 +123,7 @@ struct Avx2 {
   NIBBLE_HD static uint32_t bits_of(Mask mask) {
     return static_cast<uint32_t>(_mm256_movemask_ps(mask.lanes));
   }
+  NIBBLE_HD static Mask either(Mask a, Mask b) { return {_mm256_or_ps(a.lanes, b.lanes)}; }
 
   /// The bits of a float whose lower half is 0.
   NIBBLE_HD __m256i rounded_to_bfloat16() const {
@@ -171,6 +174,11 @@ NIBBLE_HD Avx2 round_to(Avx2 a) {
   }
 }
 
+NIBBLE_HD Avx2 magnitude(Avx2 a) {
+  return Avx2(_mm256_castsi256_ps(
+      _mm256_and_si256(_mm256_castps_si256(a.lanes), _mm256_set1_epi32(0x7fffffff))));
+}
+
 NIBBLE_HD Avx2 select(Avx2::Mask condition, Avx2 a, Avx2 b) {
   return Avx2(_mm256_blendv_ps(b.lanes, a.lanes, condition.lanes));
 }
@@ -178,7 +186,19 @@ NIBBLE_HD Avx2::Mask within(Avx2 a, Avx2 low, Avx2 high) {
   return {_mm256_and_ps(_mm256_cmp_ps(a.lanes, low.lanes, _CMP_GE_OQ),
                         _mm256_cmp_ps(a.lanes, high.lanes, _CMP_LE_OQ))};
 }
-
+NIBBLE_HD bool all_moderate(Avx2 a, float low, float high) {
+  const __m256 size = magnitude(a).lanes;
+  const __m256 moderate = within(Avx2(size), Avx2(low), Avx2(high)).lanes;
+  const __m256i zero = _mm256_cmpeq_epi32(_mm256_castps_si256(a.lanes), _mm256_setzero_si256());
+  return _mm256_movemask_ps(_mm256_or_ps(moderate, _mm256_castsi256_ps(zero))) == 0xff;
+}
+/// The lanes in which either is NaN.
+NIBBLE_HD Avx2::Mask unordered(Avx2 a, Avx2 b) {
+  return {_mm256_cmp_ps(a.lanes, b.lanes, _CMP_UNORD_Q)};
+}
+/// The smaller and the larger one; `b` where either is NaN.
+NIBBLE_HD Avx2 ordered_min(Avx2 a, Avx2 b) { return Avx2(_mm256_min_ps(a.lanes, b.lanes)); }
+NIBBLE_HD Avx2 ordered_max(Avx2 a, Avx2 b) { return Avx2(_mm256_max_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx2::Mask is_nan(Avx2 a) { return {_mm256_cmp_ps(a.lanes, a.lanes, _CMP_UNORD_Q)}; }
 // The instructions give the second operand where either is NaN: that keeps a NaN of `b`, and the
 // blend brings in one of `a`.
@@ -192,10 +212,6 @@ NIBBLE_HD Avx2 nan_clamp(Avx2 a, Avx2 low, Avx2 high) {
   return Avx2(_mm256_min_ps(high.lanes, _mm256_max_ps(low.lanes, a.lanes)));
 }
 
-NIBBLE_HD Avx2 magnitude(Avx2 a) {
-  return Avx2(_mm256_castsi256_ps(
-      _mm256_and_si256(_mm256_castps_si256(a.lanes), _mm256_set1_epi32(0x7fffffff))));
-}
 /// The larger of two magnitudes, NaN if there is one: without sign bits floats have the order of
 /// integers, and NaN is above infinity.
 NIBBLE_HD Avx2 max_magnitude(Avx2 a, Avx2 b) {
@@ -220,12 +236,12 @@ NIBBLE_HD Avx2 reduce_each(const Avx2::Stored (&rows)[8], Op op) {
   return op(Avx2(_mm256_shuffle_ps(even, odd, 0x44)), Avx2(_mm256_shuffle_ps(even, odd, 0xee)));
 }
 
-/// The extreme of each row of lanes, NaN if there is one.
+/// The extreme of each row of lanes: of magnitudes NaN if there is one, else of rows without any.
 NIBBLE_HD Avx2 min_of_each(const Avx2::Stored (&rows)[8]) {
-  return reduce_each(rows, [](Avx2 a, Avx2 b) { return nan_min(a, b); });
+  return reduce_each(rows, [](Avx2 a, Avx2 b) { return ordered_min(a, b); });
 }
 NIBBLE_HD Avx2 max_of_each(const Avx2::Stored (&rows)[8]) {
-  return reduce_each(rows, [](Avx2 a, Avx2 b) { return nan_max(a, b); });
+  return reduce_each(rows, [](Avx2 a, Avx2 b) { return ordered_max(a, b); });
 }
 NIBBLE_HD Avx2 max_magnitude_of_each(const Avx2::Stored (&rows)[8]) {
   return reduce_each(rows, [](Avx2 a, Avx2 b) { return max_magnitude(a, b); });
@@ -237,22 +253,6 @@ NIBBLE_HD float reduce_sum(Avx2 a) {
       _mm_add_ps(_mm256_castps256_ps128(a.lanes), _mm256_extractf128_ps(a.lanes, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
-
-/// The extreme over the lanes, NaN if there is one.
-NIBBLE_HD float reduce_min(Avx2 a) {
-  float lanes[Avx2::kLanes];
-  a.store(lanes);
-  float result = lanes[0];
-  for (int i = 1; i < Avx2::kLanes; ++i) result = numerics::nan_min(lanes[i], result);
-  return result;
-}
-NIBBLE_HD float reduce_max(Avx2 a) {
-  float lanes[Avx2::kLanes];
-  a.store(lanes);
-  float result = lanes[0];
-  for (int i = 1; i < Avx2::kLanes; ++i) result = numerics::nan_max(lanes[i], result);
-  return result;
 }
 
 }  // namespace nibble::kernels::cpu

@@ -40,9 +40,13 @@ struct Avx512 {
   }
 
   NIBBLE_HD void store(float* target) const { _mm512_storeu_ps(target, lanes); }
+  /// Lanes that are exact in the target's type.
   NIBBLE_HD void store(BFloat16* target) const {
-    const __m512i upper = _mm512_srli_epi32(rounded_to_bfloat16(), 16);
-    store_half(target, _mm512_cvtepi32_epi16(upper));
+    alignas(64) static constexpr uint16_t kUpperWords[32] = {1,  3,  5,  7,  9,  11, 13, 15,
+                                                             17, 19, 21, 23, 25, 27, 29, 31};
+    const __m512i upper =
+        _mm512_permutexvar_epi16(_mm512_load_si512(kUpperWords), _mm512_castps_si512(lanes));
+    store_half(target, _mm512_castsi512_si256(upper));
   }
   NIBBLE_HD void store(Float16* target) const {
     store_half(target, _mm512_cvtps_ph(lanes, _MM_FROUND_TO_NEAREST_INT));
@@ -52,7 +56,8 @@ struct Avx512 {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(target), _mm512_cvtepi32_epi8(to_integers()));
   }
 
-  /// An integer from 0 to 15 a lane: int4 codes as they are packed.
+  /// An integer from 0 to 15 in the lowest bits of each lane: int4 codes as they are packed. The
+  /// bits from the eighth on say nothing.
   struct Nibbles {
     __m512i lanes;
 
@@ -74,9 +79,9 @@ struct Avx512 {
       _mm_storeu_si128(reinterpret_cast<__m128i*>(target), _mm512_cvtepi32_epi8(lanes));
     }
   };
-  /// Codes minus `smallest`; NaN is the code 0.
+  /// Codes minus `smallest`; NaN is the code 0, as the lowest bits of what it converts to are 0.
   NIBBLE_HD Nibbles to_nibbles(int smallest) const {
-    return {_mm512_sub_epi32(to_integers(), _mm512_set1_epi32(smallest))};
+    return {_mm512_sub_epi32(_mm512_cvtps_epi32(lanes), _mm512_set1_epi32(smallest))};
   }
   NIBBLE_HD static Avx512 from_nibbles(Nibbles nibbles) {
     return Avx512(_mm512_cvtepi32_ps(nibbles.lanes));
@@ -100,15 +105,16 @@ struct Avx512 {
 
   NIBBLE_HD static Mask mask_from_bits(uint32_t bits) { return static_cast<Mask>(bits); }
   NIBBLE_HD static uint32_t bits_of(Mask mask) { return mask; }
+  NIBBLE_HD static Mask either(Mask a, Mask b) { return _kor_mask16(a, b); }
 
   /// The bits of a float whose lower half is 0.
   NIBBLE_HD __m512i rounded_to_bfloat16() const {
     const __m512i bits = _mm512_castps_si512(lanes);
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    const __m512i half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
-    const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x00400000));
-    const Mask ordered = _mm512_cmp_ps_mask(lanes, lanes, _CMP_ORD_Q);
-    const __m512i rounded = _mm512_mask_add_epi32(quiet, ordered, bits, half);
+    const Mask odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x00010000));
+    const Mask unordered = _mm512_cmp_ps_mask(lanes, lanes, _CMP_UNORD_Q);
+    __m512i rounded = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
+    rounded = _mm512_mask_add_epi32(rounded, odd, bits, _mm512_set1_epi32(0x8000));
+    rounded = _mm512_mask_or_epi32(rounded, unordered, bits, _mm512_set1_epi32(0x00400000));
     return _mm512_and_si512(rounded, _mm512_set1_epi32(static_cast<int>(0xffff0000u)));
   }
 
@@ -153,6 +159,21 @@ NIBBLE_HD Avx512::Mask within(Avx512 a, Avx512 low, Avx512 high) {
   return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(a.lanes, low.lanes, _CMP_GE_OQ), a.lanes,
                                  high.lanes, _CMP_LE_OQ);
 }
+NIBBLE_HD bool all_moderate(Avx512 a, float low, float high) {
+  const __m512i bits = _mm512_castps_si512(a.lanes);
+  const __m512 size = _mm512_abs_ps(a.lanes);
+  const Avx512::Mask moderate =
+      _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(size, _mm512_set1_ps(low), _CMP_GE_OQ), size,
+                              _mm512_set1_ps(high), _CMP_LE_OQ);
+  return _kortestc_mask16_u8(moderate, _mm512_testn_epi32_mask(bits, bits)) != 0;
+}
+/// The lanes in which either is NaN.
+NIBBLE_HD Avx512::Mask unordered(Avx512 a, Avx512 b) {
+  return _mm512_cmp_ps_mask(a.lanes, b.lanes, _CMP_UNORD_Q);
+}
+/// The smaller and the larger one; `b` where either is NaN.
+NIBBLE_HD Avx512 ordered_min(Avx512 a, Avx512 b) { return Avx512(_mm512_min_ps(a.lanes, b.lanes)); }
+NIBBLE_HD Avx512 ordered_max(Avx512 a, Avx512 b) { return Avx512(_mm512_max_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx512::Mask is_nan(Avx512 a) {
   return _mm512_cmp_ps_mask(a.lanes, a.lanes, _CMP_UNORD_Q);
 }
@@ -202,12 +223,12 @@ NIBBLE_HD Avx512 reduce_each(const Avx512::Stored (&rows)[16], Op op) {
   return op(Avx512(_mm512_shuffle_ps(even, odd, 0x44)), Avx512(_mm512_shuffle_ps(even, odd, 0xee)));
 }
 
-/// The extreme of each row of lanes, NaN if there is one.
+/// The extreme of each row of lanes: of magnitudes NaN if there is one, else of rows without any.
 NIBBLE_HD Avx512 min_of_each(const Avx512::Stored (&rows)[16]) {
-  return reduce_each(rows, [](Avx512 a, Avx512 b) { return nan_min(a, b); });
+  return reduce_each(rows, [](Avx512 a, Avx512 b) { return ordered_min(a, b); });
 }
 NIBBLE_HD Avx512 max_of_each(const Avx512::Stored (&rows)[16]) {
-  return reduce_each(rows, [](Avx512 a, Avx512 b) { return nan_max(a, b); });
+  return reduce_each(rows, [](Avx512 a, Avx512 b) { return ordered_max(a, b); });
 }
 NIBBLE_HD Avx512 max_magnitude_of_each(const Avx512::Stored (&rows)[16]) {
   return reduce_each(rows, [](Avx512 a, Avx512 b) { return max_magnitude(a, b); });
@@ -215,13 +236,5 @@ NIBBLE_HD Avx512 max_magnitude_of_each(const Avx512::Stored (&rows)[16]) {
 
 /// The sum over the lanes, halves first.
 NIBBLE_HD float reduce_sum(Avx512 a) { return _mm512_reduce_add_ps(a.lanes); }
-
-/// The extreme over the lanes, NaN if there is one.
-NIBBLE_HD float reduce_min(Avx512 a) {
-  return is_nan(a) != 0 ? __builtin_nanf("") : _mm512_reduce_min_ps(a.lanes);
-}
-NIBBLE_HD float reduce_max(Avx512 a) {
-  return is_nan(a) != 0 ? __builtin_nanf("") : _mm512_reduce_max_ps(a.lanes);
-}
 
 }  // namespace nibble::kernels::cpu

@@ -16,9 +16,9 @@ using OptionalDtype = std::optional<at::ScalarType>;
 // The operators below autograd.
 
 Tensor fake_quantize_weight_forward(const Tensor& weight, int64_t group_size, bool symmetric,
-                                    at::ScalarType scale_dtype) {
-  return quantize_weight_as(weight, {group_size, symmetric, scale_dtype}, weight.scalar_type(),
-                            {.values = true})
+                                    at::ScalarType scale_dtype, OptionalDtype value_dtype) {
+  return quantize_weight_as(weight, {group_size, symmetric, scale_dtype},
+                            value_dtype.value_or(weight.scalar_type()), {.values = true})
       .values;
 }
 
@@ -54,11 +54,14 @@ Tensor dequantize_weight_forward(const Tensor& codes, const Tensor& scales,
 
 struct FakeQuantizeWeight : torch::autograd::Function<FakeQuantizeWeight> {
   static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& weight,
-                        int64_t group_size, bool symmetric, at::ScalarType scale_dtype) {
+                        int64_t group_size, bool symmetric, at::ScalarType scale_dtype,
+                        OptionalDtype value_dtype) {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     Quantized result = quantize_weight_as(weight, {group_size, symmetric, scale_dtype},
-                                          weight.scalar_type(), {.values = true, .in_range = true});
+                                          value_dtype.value_or(weight.scalar_type()),
+                                          {.values = true, .in_range = true});
     ctx->save_for_backward({result.scales, result.in_range});
+    ctx->saved_data["dtype"] = weight.scalar_type();
     ctx->saved_data["group_size"] = group_size;
     ctx->saved_data["symmetric"] = symmetric;
     return result.values;
@@ -68,12 +71,12 @@ struct FakeQuantizeWeight : torch::autograd::Function<FakeQuantizeWeight> {
                                                  torch::autograd::variable_list grads) {
     refuse_double_backward();
     const auto saved = ctx->get_saved_variables();
-    const Tensor& grad = grads[0];
+    const at::ScalarType dtype = ctx->saved_data["dtype"].toScalarType();
     const WeightQuantization how{ctx->saved_data["group_size"].toInt(),
                                  ctx->saved_data["symmetric"].toBool(), saved[0].scalar_type()};
-    return {straight_through(grad, weight_matrix(grad.sizes(), grad.scalar_type(), how), saved[0],
-                             saved[1]),
-            Tensor(), Tensor(), Tensor()};
+    return {
+        straight_through(grads[0], weight_matrix(grads[0].sizes(), dtype, how), saved[0], saved[1]),
+        Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -103,12 +106,12 @@ bool records_gradient(const Tensor& tensor) {
 }
 
 Tensor fake_quantize_weight_autograd(const Tensor& weight, int64_t group_size, bool symmetric,
-                                     at::ScalarType scale_dtype) {
+                                     at::ScalarType scale_dtype, OptionalDtype value_dtype) {
   if (records_gradient(weight)) {
-    return FakeQuantizeWeight::apply(weight, group_size, symmetric, scale_dtype);
+    return FakeQuantizeWeight::apply(weight, group_size, symmetric, scale_dtype, value_dtype);
   }
   at::AutoDispatchBelowADInplaceOrView below_autograd;
-  return fake_quantize_weight(weight, group_size, symmetric, scale_dtype);
+  return fake_quantize_weight(weight, group_size, symmetric, scale_dtype, value_dtype);
 }
 
 Tensor fake_quantize_activation_autograd(const Tensor& x, OptionalDtype value_dtype) {
@@ -125,10 +128,11 @@ auto find_operator(const char* name) {
 }  // namespace
 
 Tensor fake_quantize_weight(const Tensor& weight, int64_t group_size, bool symmetric,
-                            at::ScalarType scale_dtype) {
-  static const auto op = find_operator<Tensor(const Tensor&, int64_t, bool, at::ScalarType)>(
-      "nibble::fake_quantize_weight");
-  return op.call(weight, group_size, symmetric, scale_dtype);
+                            at::ScalarType scale_dtype, OptionalDtype value_dtype) {
+  static const auto op =
+      find_operator<Tensor(const Tensor&, int64_t, bool, at::ScalarType, OptionalDtype)>(
+          "nibble::fake_quantize_weight");
+  return op.call(weight, group_size, symmetric, scale_dtype, value_dtype);
 }
 
 Tensor fake_quantize_activation(const Tensor& x, OptionalDtype value_dtype) {
@@ -160,8 +164,8 @@ std::tuple<Tensor, Tensor, Tensor> quantize_activation(const Tensor& x) {
 
 TORCH_LIBRARY(nibble, library) {
   library.def(
-      "fake_quantize_weight(Tensor weight, int group_size, bool symmetric, ScalarType scale_dtype) "
-      "-> Tensor");
+      "fake_quantize_weight(Tensor weight, int group_size, bool symmetric, ScalarType scale_dtype, "
+      "ScalarType? value_dtype=None) -> Tensor");
   library.def("fake_quantize_activation(Tensor x, ScalarType? value_dtype=None) -> Tensor");
   library.def(
       "fake_quantized_linear(Tensor x, Tensor weight, Tensor? bias, int group_size, bool "

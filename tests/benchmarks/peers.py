@@ -115,13 +115,13 @@ def torchao_fake_quantizer(name, group_size):
     return fake_quantizer.FakeQuantizerBase.from_config(configs[name]())
 
 
-def nibble_operator(torch, name, group_size):
+def nibble_operator(torch, name, group_size, value_dtype):
     if name == "activation 8da4w":
-        return torch.ops.nibble.fake_quantize_activation
+        return lambda x: torch.ops.nibble.fake_quantize_activation(x, value_dtype)
     symmetric = name != "weight 4w"
     scale_dtype = torch.float32 if name.endswith("float scales") else torch.bfloat16
     return lambda weight: torch.ops.nibble.fake_quantize_weight(weight, group_size, symmetric,
-                                                                scale_dtype)
+                                                                scale_dtype, value_dtype)
 
 
 class FakeQuantBench:
@@ -201,7 +201,7 @@ def fake_quant(arguments, header):
             peer = torch.compile(peer)
         operators = [peer]
         if arguments.nibble_ops:
-            operators.append(bench.convert(nibble_operator(torch, name, row["group_size"])))
+            operators.append(nibble_operator(torch, name, row["group_size"], bench.output_dtype))
         try:
             contenders = [getattr(bench, direction)(operator) for operator in operators]
             samples = interleave(contenders, arguments.warmup, arguments.samples)

@@ -8,7 +8,7 @@ from op_test_case import DTYPES, OpTestCase, gradient, ops
 
 WEIGHT = "Tensor weight, int group_size, bool symmetric, ScalarType scale_dtype"
 SCHEMAS = {
-    "fake_quantize_weight": f"({WEIGHT}) -> Tensor",
+    "fake_quantize_weight": f"({WEIGHT}, ScalarType? value_dtype=None) -> Tensor",
     "fake_quantize_activation": "(Tensor x, ScalarType? value_dtype=None) -> Tensor",
     "fake_quantized_linear": "(Tensor x, Tensor weight, Tensor? bias, int group_size, "
                              "bool symmetric, ScalarType scale_dtype) -> Tensor",
@@ -45,6 +45,7 @@ def sample_calls(dtype=torch.float32):
         weight = weights(dtype)
         codes, scales, zeros = ops.quantize_weight(weight, 32, symmetric, scale_dtype)
         yield "fake_quantize_weight", (weight, 32, symmetric, scale_dtype)
+        yield "fake_quantize_weight", (weight, 32, symmetric, scale_dtype, torch.bfloat16)
         yield "quantize_weight", (weight, 32, symmetric, scale_dtype)
         yield "dequantize_weight", (codes, scales, zeros, symmetric, dtype)
         yield "pack_int4", (codes, symmetric)

@@ -155,6 +155,8 @@ NIBBLE_HD float subtract(float a, float b) { return __fsub_rn(a, b); }
 NIBBLE_HD float multiply(float a, float b) { return __fmul_rn(a, b); }
 NIBBLE_HD float divide(float a, float b) { return __fdiv_rn(a, b); }
 NIBBLE_HD float reciprocal(float a) { return __frcp_rn(a); }
+/// a b + c, rounded once.
+NIBBLE_HD float fused_multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 #else
 NIBBLE_HD float add(float a, float b) { return a + b; }
 NIBBLE_HD float subtract(float a, float b) { return a - b; }
@@ -178,29 +180,55 @@ NIBBLE_HD F widen(F a) {
   return a;
 }
 
+/// Whether |a| is +0 or in [low, high]; of a SIMD register, whether every lane is.
+NIBBLE_HD bool all_moderate(float a, float low, float high) {
+  const float size = float_from_bits(float_bits(a) & 0x7fffffffu);
+  return (size >= low && size <= high) || float_bits(a) == 0;
+}
+
+/// Whether dividing costs more than the steps of corrected_quotient().
+#if defined(__CUDA_ARCH__)
+template <class F>
+inline constexpr bool kDividesSlowly = true;
+#else
+template <class F>
+inline constexpr bool kDividesSlowly = !std::is_same_v<F, float>;
+#endif
+
+/// The bfloat16 b by which corrected_quotient() divides: 2^-40 to 2^40.
+NIBBLE_HD bool is_moderate_divisor(float b) {
+  return b >= 9.094947017729282e-13f && b <= 1.099511627776e12f;
+}
+/// Its largest dividend, 2^80.
+inline constexpr float kLargestDividend = 1.2089258196146292e24f;
+
+/// a / b, correctly rounded to float by one step of residual correction, for a moderate bfloat16 b
+/// and |a| = 0 or 2^-80 to 2^80, so that quotient and residual are normal: for the 128 significands
+/// of b that is checked for every a (tests/unit/numerics). A zero is +0. inverse_b is
+/// reciprocal(b).
+template <class F>
+NIBBLE_HD F corrected_quotient(F a, float b, float inverse_b) {
+  const F quotient = multiply(a, F(inverse_b));
+  const F residual = fused_multiply_add(F(-b), quotient, a);
+  return fused_multiply_add(residual, F(inverse_b), quotient);
+}
+
 /// R_T(a / b) for a normal bfloat16 b that divides many a; inverse_b is reciprocal(b).
 /// For T = bfloat16, `a` is one too, and the product with the reciprocal rounds to the same bits:
 /// quotients of 8-bit significands keep 2^-17 away from the middle between two bfloat16, the
 /// product errs by 2^-23 (tests/unit/numerics has all pairs of significands, and the subnormals).
-/// Other types divide; on a GPU one step of residual correction gives the correctly rounded
-/// quotient: for the 128 significands of b that is checked for every a (tests/unit/numerics). The
-/// ranges keep quotient and residual normal.
 template <class T, class F>
 NIBBLE_HD auto divide_by_bfloat16(F a, float b, float inverse_b) {
   if constexpr (std::is_same_v<T, BFloat16>) {
     const auto dividend = widen(a);
     return round_to<T>(multiply(dividend, decltype(dividend)(inverse_b)));
   } else {
-#if defined(__CUDA_ARCH__)
-    constexpr float kTiny = 8.271806125530277e-25f;                                // 2^-80
-    constexpr float kSmall = 9.094947017729282e-13f, kLarge = 1.099511627776e12f;  // 2^-40, 2^40
-    const bool b_is_moderate = b >= kSmall && b <= kLarge;
-    const bool a_is_moderate = fabsf(a) >= kTiny && fabsf(a) <= kLarge * kLarge;
-    if (b_is_moderate && (a_is_moderate || float_bits(a) == 0)) {
-      const float quotient = __fmul_rn(a, inverse_b);
-      return round_to<T>(__fmaf_rn(__fmaf_rn(-b, quotient, a), inverse_b, quotient));
+    if constexpr (kDividesSlowly<F>) {
+      constexpr float kSmallestDividend = 8.271806125530277e-25f;  // 2^-80
+      if (is_moderate_divisor(b) && all_moderate(a, kSmallestDividend, kLargestDividend)) {
+        return round_to<T>(corrected_quotient(a, b, inverse_b));
+      }
     }
-#endif
     return round_to<T>(divide(a, F(b)));
   }
 }
@@ -229,5 +257,19 @@ NIBBLE_HD float nan_clamp(float a, float low, float high) {
 /// Whether low <= a <= high; false for NaN.
 NIBBLE_HD bool within(float a, float low, float high) { return a >= low && a <= high; }
 NIBBLE_HD float select(bool condition, float a, float b) { return condition ? a : b; }
+
+/// round_to_integer(divide_by_bfloat16<T>(a, b, inverse_b)), but for an |a| above 2^80 any integer
+/// above 2^40 with the sign of a: it is a code, and far outside every grid.
+template <class T, class F>
+NIBBLE_HD auto integer_quotient(F a, float b, float inverse_b) {
+  if constexpr (!std::is_same_v<T, BFloat16> && kDividesSlowly<F>) {
+    if (is_moderate_divisor(b)) {
+      // Too small a dividend for a quotient with all its bits gives 0 all the same.
+      const F bounded = nan_clamp(a, F(-kLargestDividend), F(kLargestDividend));
+      return round_to_integer(round_to<T>(corrected_quotient(bounded, b, inverse_b)));
+    }
+  }
+  return round_to_integer(divide_by_bfloat16<T>(a, b, inverse_b));
+}
 
 }  // namespace nibble::numerics

@@ -21,6 +21,8 @@
 ///   C gradient(F g, M in_range)                    straight-through gradient, exact in D
 ///   kMinCode, kMaxCode                             inclusive
 ///   kIsSymmetric                                   only the largest magnitude of a group matters
+///   kInverseMayOverflow                            of the int4 grids: a finite scale may have an
+///                                                  infinite inverse, and the code of 0 be NaN
 /// F and C are float and M bool, or a SIMD register of floats and its mask with the same free
 /// functions (add, multiply, round_to<T>, within, ...), found by argument-dependent lookup: a
 /// vector kernel evaluates these very lines. F and C differ where a lane type keeps what was
@@ -57,6 +59,8 @@ struct SymmetricInt4 {
   static constexpr float kMaxCode = 7.0f;
   static constexpr float kMidCode = 0.0f;
   static constexpr float kHalfWidth = 7.5f;
+  /// Float16 takes scales of normal numbers to subnormals and 0.
+  static constexpr bool kInverseMayOverflow = std::is_same_v<S, Float16>;
   using Product = promote_t<D, S>;
   template <class Q>
   using With = SymmetricInt4<D, S, Q>;
@@ -114,6 +118,7 @@ struct AffineInt4 {
   static constexpr float kMaxCode = 15.0f;
   static constexpr float kMidCode = 8.0f;
   static constexpr float kSteps = 15.0f;
+  static constexpr bool kInverseMayOverflow = false;  // scale >= 1e-6
   using Product = promote_t<D, BFloat16>;
   template <class Q>
   using With = AffineInt4<D, Q>;
@@ -142,7 +147,7 @@ struct AffineInt4 {
   template <class F>
   NIBBLE_HD auto unclamped_code(F w) const {
     const F offset = round_to<Product>(subtract(w, F(low)));
-    return round_to_integer(divide_by_bfloat16<Product>(offset, scale, inverse));
+    return integer_quotient<Product>(offset, scale, inverse);
   }
   template <class F>
   NIBBLE_HD F dequantize(F code) const {

@@ -18,14 +18,15 @@
 /// empty results. Bad shapes, groups and dtypes throw nibble::Error.
 namespace nibble::ops {
 
-/// fq(W), shape and dtype of `weight`. Gradient: straight-through, ((g * s) * in_range) * (1 / s)
-/// on the symmetric grid and ((g * s) * in_range) / s on the affine one; scales count as constants.
+/// fq(W), shape of `weight`: exact in its dtype, then rounded to `value_dtype` if one is given (a
+/// product under autocast). Gradient: straight-through, ((g * s) * in_range) * (1 / s) on the
+/// symmetric grid and ((g * s) * in_range) / s on the affine one, in the dtype of `weight`; scales
+/// count as constants.
 at::Tensor fake_quantize_weight(const at::Tensor& weight, int64_t group_size, bool symmetric,
-                                at::ScalarType scale_dtype);
+                                at::ScalarType scale_dtype,
+                                std::optional<at::ScalarType> value_dtype = std::nullopt);
 
-/// fq(x), shape of `x`: int8, asymmetric, dynamic. Exact in the dtype of `x`, then rounded to
-/// `value_dtype` if one is given (a product under autocast). Gradient as above, in the dtype of
-/// `x`.
+/// fq(x), shape of `x`: int8, asymmetric, dynamic. `value_dtype` and gradient as above.
 at::Tensor fake_quantize_activation(const at::Tensor& x,
                                     std::optional<at::ScalarType> value_dtype = std::nullopt);
 

@@ -52,6 +52,24 @@ TEST_P(EveryDtype, GradientIsTheInputsGradientWhereCodesAreInside) {
   EXPECT_TRUE(weight.grad().masked_select(passes.logical_not()).eq(0).all().item<bool>());
 }
 
+TEST(FakeQuant, ValuesOfAnotherDtypeAreRoundedOnceAndTheirGradientIsTheWeights) {
+  const Tensor upstream = torch::randn({6, 64}).to(at::kBFloat16);
+  for (const bool symmetric : {true, false}) {
+    Tensor weight = weight_like(at::kFloat).requires_grad_();
+    const Tensor plain = fake_quantize_weight(weight, 32, symmetric, at::kBFloat16);
+    plain.backward(upstream.to(at::kFloat));
+    const Tensor expected = weight.grad();
+    weight.mutable_grad() = Tensor();
+
+    const Tensor values = fake_quantize_weight(weight, 32, symmetric, at::kBFloat16, at::kBFloat16);
+    EXPECT_EQ(values.scalar_type(), at::kBFloat16);
+    EXPECT_TRUE(torch::equal(values, plain.to(at::kBFloat16)));
+    values.backward(upstream);
+    EXPECT_EQ(weight.grad().scalar_type(), at::kFloat);
+    EXPECT_TRUE(torch::equal(weight.grad(), expected));
+  }
+}
+
 TEST(FakeQuant, OddColumnsPackWithACodeOfZeroBehind) {
   const Tensor codes = torch::tensor({{-8, 7, 3}}, at::kChar);
   const Tensor packed = pack_int4(codes, true);
