@@ -64,18 +64,20 @@ int64_t weight_file_bytes(const fs::path& path) {
 /// Quantizes in the dtype that the weights were trained in, else float32: what they are rounded to
 /// for computing must not change an integer.
 eval::LoadedModel load(const std::string& path, const std::optional<QuantizeConfig>& post_training,
-                       at::ScalarType dtype) {
+                       const LoadOptions& compute) {
   train::TrainedModel trained = train::open_trained_model(path);
   std::optional<QuantizeConfig> config = post_training;
   if (trained.quantizer) {
     config = QuantizeConfig{trained.quantizer->spec(), trained.quantizer->options()};
   }
-  auto model = models::load_model(*trained.checkpoint, {.dtype = config ? trained.dtype : dtype});
+  auto model =
+      models::load_model(*trained.checkpoint, {.dtype = config ? trained.dtype : compute.dtype});
   if (trained.is_quantized) restore_quantization(*model, *trained.checkpoint);
   if (config) {
     quantize_(*model, *config);
-    model->to(dtype);
+    model->to(compute.dtype);
   }
+  model->to(compute.device);
   return {std::move(trained.checkpoint), std::move(model)};
 }
 
@@ -91,33 +93,33 @@ eval::ModelOrigin origin_of(const train::TrainedModel& model) {
 bool says_post_training(const std::string& name) { return name.starts_with("ptq"); }
 
 eval::ComparedModel stored_model(const std::string& name, const std::string& path,
-                                 at::ScalarType dtype) {
+                                 const LoadOptions& compute) {
   const train::TrainedModel trained = train::open_trained_model(path);
   eval::ComparedModel model{.name = name, .path = path};
   model.origin = origin_of(trained);
   model.spec = trained.spec();
   model.post_training = trained.is_quantized && says_post_training(name);
   if (!trained.quantizer) model.disk_bytes = weight_file_bytes(trained.checkpoint->path());
-  model.load = [path, dtype] { return load(path, std::nullopt, dtype); };
+  model.load = [path, compute] { return load(path, std::nullopt, compute); };
   return model;
 }
 
 eval::ComparedModel post_training_model(const std::string& name,
                                         const eval::ComparedModel& reference,
-                                        const QuantizeConfig& config, at::ScalarType dtype) {
+                                        const QuantizeConfig& config, const LoadOptions& compute) {
   NIBBLE_CHECK(!reference.spec, name, " would quantize ", reference.path,
                ", which is quantized already");
   eval::ComparedModel model{.name = name, .path = reference.path, .origin = reference.origin};
   model.spec = config.spec;
   model.post_training = true;
-  model.load = [path = reference.path, config, dtype] { return load(path, config, dtype); };
+  model.load = [path = reference.path, config, compute] { return load(path, config, compute); };
   return model;
 }
 
 }  // namespace
 
 std::vector<eval::ComparedModel> read_compared_models(std::vector<std::string> arguments,
-                                                      at::ScalarType dtype) {
+                                                      const LoadOptions& compute) {
   std::stable_partition(arguments.begin(), arguments.end(),
                         [](const std::string& argument) { return argument.starts_with("fp="); });
   std::vector<eval::ComparedModel> models;
@@ -132,9 +134,9 @@ std::vector<eval::ComparedModel> read_compared_models(std::vector<std::string> a
     if (const auto config = post_training_config(what)) {
       NIBBLE_CHECK(!models.empty(), argument,
                    " quantizes the reference of --compare, and cannot be it");
-      models.push_back(post_training_model(name, models.front(), *config, dtype));
+      models.push_back(post_training_model(name, models.front(), *config, compute));
     } else {
-      models.push_back(stored_model(name, what, dtype));
+      models.push_back(stored_model(name, what, compute));
     }
   }
   return models;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <nibble/eval/comparison.h>
+#include <nibble/models/loading.h>
 
 #include <string>
 #include <vector>
@@ -13,6 +14,6 @@ namespace nibble::apps {
 /// SCHEME[:GROUP][:GRID][:SCALE_DTYPE], say "8da4w:32": the reference, quantized after its
 /// training. Throws Error for a malformed or repeated name.
 std::vector<eval::ComparedModel> read_compared_models(std::vector<std::string> arguments,
-                                                      at::ScalarType dtype);
+                                                      const LoadOptions& compute);
 
 }  // namespace nibble::apps

@@ -15,7 +15,6 @@ constexpr int64_t kComparedRows = 2000;
 }  // namespace
 
 void EvalArguments::add(CLI::App& app) {
-  const CLI::IsMember dtypes({"float32", "bfloat16"});
   auto* one =
       app.add_option("--model", model, "Hugging Face directory, GGUF file or converted model");
   auto* several =
@@ -27,7 +26,7 @@ void EvalArguments::add(CLI::App& app) {
   app.add_flag("--allow-different", allow_different,
                "compares models that record different origins")
       ->needs(several);
-  app.add_option("--dtype", dtype, "of weights and compute")->check(dtypes);
+  compute.add(app);
   quantization.add(app, "--quantize",
                    "post-training quantization; default group 32 and float32 scales for 8da4w, "
                    "group 128, asymmetric and bfloat16 for 4w",

@@ -16,7 +16,8 @@ namespace nibble::apps {
 
 /// The command line of qat_eval.
 struct EvalArguments {
-  std::string model, dtype = "float32";
+  std::string model;
+  ComputeFlags compute;
   std::vector<std::string> compare;
   bool allow_different = false;
   QuantizationFlags quantization;  ///< without a scheme: none

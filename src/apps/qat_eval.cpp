@@ -60,8 +60,7 @@ nlohmann::json measure(const EvalArguments& arguments, nibble::eval::LoadedModel
 }
 
 nlohmann::json evaluate_one(const EvalArguments& arguments) {
-  auto loaded = nibble::eval::load_any_model(arguments.model,
-                                             {.dtype = nibble::apps::dtype_from(arguments.dtype)});
+  auto loaded = nibble::eval::load_any_model(arguments.model, arguments.compute.load_options());
   if (!arguments.quantization.scheme.empty()) {
     const auto config = arguments.quantization.post_training_config();
     std::cerr << nibble::quantize_(*loaded.model, config).to_string() << std::endl;
@@ -72,8 +71,8 @@ nlohmann::json evaluate_one(const EvalArguments& arguments) {
 }
 
 nlohmann::json compare(const EvalArguments& arguments) {
-  const auto models = nibble::apps::read_compared_models(arguments.compare,
-                                                         nibble::apps::dtype_from(arguments.dtype));
+  const auto models =
+      nibble::apps::read_compared_models(arguments.compare, arguments.compute.load_options());
   const auto comparison = nibble::eval::compare_models(models, arguments.comparison_task());
   std::cout << to_text(comparison) << std::flush;
   if (!arguments.html.empty()) {

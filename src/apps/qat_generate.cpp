@@ -31,7 +31,7 @@ using nlohmann::ordered_json;
 struct Arguments {
   std::string model;
   nibble::apps::PromptFlags prompts;
-  std::string dtype = "float32";
+  nibble::apps::ComputeFlags compute;
   bool chat = false, json = false;
   int64_t batch_size = 8;
   nibble::models::GenerationOptions options;
@@ -52,7 +52,7 @@ void add_options(CLI::App& app, Arguments& arguments) {
   app.add_option("--top-k", arguments.options.top_k, "0: all");
   app.add_option("--top-p", arguments.options.top_p);
   app.add_option("--seed", arguments.options.seed);
-  app.add_option("--dtype", arguments.dtype)->check(CLI::IsMember({"float32", "bfloat16"}));
+  arguments.compute.add(app);
   app.add_flag("--json", arguments.json,
                "one JSON object instead of text; in a chat one an answer");
 }
@@ -129,8 +129,8 @@ int generate(int argc, char** argv) {
   NIBBLE_CHECK(asked || arguments.chat || ::isatty(STDIN_FILENO) == 1,
                "nothing to answer: give --prompt, --prompts or --chat");
 
-  const auto loaded = nibble::eval::load_any_model(
-      arguments.model, {.dtype = nibble::apps::dtype_from(arguments.dtype)});
+  const auto loaded =
+      nibble::eval::load_any_model(arguments.model, arguments.compute.load_options());
   const TextFormat format = nibble::data::read_text_format(*loaded.checkpoint);
   GenerationReport report{.model_bytes = nibble::eval::memory_bytes(*loaded.model)};
   if (!asked) {

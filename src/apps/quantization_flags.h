@@ -1,5 +1,6 @@
 #pragma once
 
+#include <nibble/models/loading.h>
 #include <nibble/nn/quantization_spec.h>
 #include <nibble/quantization/quantize.h>
 
@@ -14,6 +15,18 @@ namespace nibble::apps {
 inline at::ScalarType dtype_from(const std::string& name) {
   return name == "bfloat16" ? at::kBFloat16 : at::kFloat;
 }
+
+/// The flags of where and in which dtype a model computes.
+struct ComputeFlags {
+  std::string dtype = "float32", device = "auto";
+
+  void add(CLI::App& app) {
+    app.add_option("--dtype", dtype, "of weights and compute")
+        ->check(CLI::IsMember({"float32", "bfloat16"}));
+    app.add_option("--device", device, "auto (CUDA where there is one), cpu, cuda or cuda:N");
+  }
+  LoadOptions load_options() const { return {dtype_from(dtype), device_from(device)}; }
+};
 
 /// The flags that say how a model is quantized. What is not given stays empty.
 struct QuantizationFlags {

@@ -10,8 +10,9 @@ LoadedModel load_any_model(const std::filesystem::path& path, const LoadOptions&
     return {std::move(checkpoint), std::move(model)};
   }
   checkpoint = dequantized_view(std::move(checkpoint));
-  auto model = models::load_model(*checkpoint, options);
+  auto model = models::load_model(*checkpoint, {.dtype = options.dtype});
   restore_quantization(*model, *checkpoint);
+  model->to(options.device);
   return {std::move(checkpoint), std::move(model)};
 }
 

@@ -5,6 +5,7 @@
 #include <nibble/tensor_io/tensor_data.h>
 
 #include <ATen/Functions.h>
+#include <torch/cuda.h>
 
 #include <algorithm>
 #include <set>
@@ -121,6 +122,24 @@ std::shared_ptr<CausalLMImpl> load_model(const io::Checkpoint& checkpoint,
 }
 
 }  // namespace models
+
+at::Device device_from(const std::string& name) {
+  const auto found = torch::cuda::is_available() ? torch::cuda::device_count() : size_t{0};
+  if (name == "cpu") return at::kCPU;
+  if (name == "auto") return found > 0 ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
+  size_t index = 0;
+  if (name != "cuda") {
+    const std::string prefix = "cuda:";
+    const std::string number = name.starts_with(prefix) ? name.substr(prefix.size()) : "";
+    NIBBLE_CHECK(!number.empty() && number.size() <= 3 &&
+                     number.find_first_not_of("0123456789") == std::string::npos,
+                 "no device is called \"", name, "\"; allowed: auto, cpu, cuda, cuda:N");
+    index = std::stoul(number);
+  }
+  NIBBLE_CHECK(index < found, "device ", name, " is not there: LibTorch sees ", found,
+               " CUDA devices");
+  return {at::kCUDA, static_cast<c10::DeviceIndex>(index)};
+}
 
 std::shared_ptr<models::CausalLMImpl> load_model_from_checkpoint(const std::filesystem::path& path,
                                                                  const LoadOptions& options) {

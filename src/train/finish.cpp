@@ -1,5 +1,6 @@
 #include <nibble/core/error.h>
 #include <nibble/core/log.h>
+#include <nibble/eval/scoring.h>
 #include <nibble/eval/teacher_forcing.h>
 #include <nibble/io/file.h>
 #include <nibble/io/json.h>
@@ -45,7 +46,8 @@ std::span<const data::Row> evaluation_rows(const Trainer& trainer) {
 eval::RecoveryReport compare(Trainer& trainer) {
   const Recipe& recipe = trainer.recipe();
   const auto rows = evaluation_rows(trainer);
-  const LoadOptions options{.dtype = scalar_type(recipe.model.torch_dtype)};
+  const LoadOptions options{.dtype = scalar_type(recipe.model.torch_dtype),
+                            .device = eval::device_of(trainer.model())};
   eval::RecoveryReport report;
   const auto baseline = load_model_from_checkpoint(
       recipe.evaluate.baseline_model.value_or(recipe.model.pretrained_model_name_or_path), options);

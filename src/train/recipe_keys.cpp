@@ -72,6 +72,10 @@ std::vector<Key> model_keys(ModelRecipe& model) {
        "learning rate.",
        {},
        {"model.dtype"}},
+      {"model.device", &model.device,
+       "Where the model is trained: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where there is a "
+       "device, "
+       "else the CPU."},
   };
 }
 

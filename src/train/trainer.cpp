@@ -37,6 +37,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kDefaultValidation = "default";
 constexpr const char* kModelKey = "model.pretrained_model_name_or_path";
+constexpr const char* kDeviceKey = "model.device";
 
 /// The key that an error of prepare() is about.
 const char* key_of(PrepareError::About about) {
@@ -127,7 +128,9 @@ class Trainer::Impl {
   }
 
   void load_model() {
-    const LoadOptions options{.dtype = scalar_type(recipe_.model.torch_dtype)};
+    const LoadOptions options{
+        .dtype = scalar_type(recipe_.model.torch_dtype),
+        .device = about(recipe_, kDeviceKey, [&] { return device_from(recipe_.model.device); })};
     if (resumed_.has_value()) {
       model_ = of_checkpoint([&](const fs::path& folder) {
         return load_model_from_checkpoint(model_directory(folder), options);

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
 
 namespace nibble {
 
@@ -15,6 +16,10 @@ struct LoadOptions {
   at::ScalarType dtype = at::kFloat;  ///< float32, bfloat16 or float16, whatever the file has
   at::Device device = at::kCPU;
 };
+
+/// What "cpu", "cuda", "cuda:1" or "auto" means; the last is CUDA where LibTorch sees a device,
+/// else the CPU. Throws Error for another name, and for a CUDA device that is not there.
+at::Device device_from(const std::string& name);
 
 /// Loads a model from a Hugging Face directory or a GGUF file, in training mode. Tensor by tensor:
 /// at no time are there two copies of the weights. Throws Error that names the missing and surplus

@@ -20,6 +20,7 @@ struct ModelRecipe {
   /// Of the weights and of the compute. float32 because most updates of a usual learning rate are
   /// rounded away in bfloat16 weights.
   Dtype torch_dtype = Dtype::kFloat32;
+  std::string device = "auto";  ///< as device_from() takes it
 };
 
 struct StepSchedulerRecipe {

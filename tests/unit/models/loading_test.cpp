@@ -70,6 +70,25 @@ std::string load_error(const std::function<void(Tensors&)>& damage) {
   return "loaded";
 }
 
+TEST(Loading, DevicesAreNamedAsInPython) {
+  const bool has_cuda = torch::cuda::is_available();
+  EXPECT_EQ(device_from("cpu"), at::Device(at::kCPU));
+  EXPECT_EQ(device_from("auto").is_cuda(), has_cuda);
+  if (has_cuda) {
+    EXPECT_EQ(device_from("cuda"), at::Device(at::kCUDA, 0));
+    EXPECT_EQ(device_from("cuda:0"), at::Device(at::kCUDA, 0));
+  } else {
+    EXPECT_THAT([] { device_from("cuda"); }, ThrowsMessage<Error>(HasSubstr("device cuda is not")));
+  }
+  EXPECT_THAT([] { device_from("cuda:99"); },
+              ThrowsMessage<Error>(HasSubstr("device cuda:99 is not there: LibTorch sees")));
+  for (const std::string name : {"gpu", "", "cuda:", "cuda:x", "cuda:-1", "cuda:99999999999"}) {
+    EXPECT_THAT([&] { device_from(name); },
+                ThrowsMessage<Error>(AllOf(HasSubstr("\"" + name + "\""),
+                                           HasSubstr("auto, cpu, cuda, cuda:N"))));
+  }
+}
+
 TEST(Loading, SaveAndLoadGiveTheSameBits) {
   for (const bool tied : {true, false}) {
     const TempDir folder;

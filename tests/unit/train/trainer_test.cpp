@@ -234,6 +234,8 @@ TEST_F(TrainerTest, ErrorsAboutFilesAndColumnsNameTheirSetting) {
               HasSubstr(command_line + "dataset.chat_template: "));
   EXPECT_THAT(error_of("run", {"--checkpoint.restore_from=/nope"}),
               HasSubstr(command_line + "checkpoint.restore_from: checkpoint.restore_from: "));
+  EXPECT_THAT(error_of("run", {"--model.device=gpu"}),
+              AllOf(HasSubstr(command_line + "model.device: "), HasSubstr("no device is called")));
   Overrides wrong_column = with_validation({});
   wrong_column.push_back("--validation_dataset.column_mapping.answer=x");
   EXPECT_THAT(error_of("run", wrong_column), HasSubstr("validation_dataset.column_mapping.answer"));

@@ -50,7 +50,9 @@ class TrainerTestCase : public ::testing::Test {
         "    groupsize: 32\n"
         "checkpoint: {checkpoint_dir: " +
         path(run).string() + "}\n";
-    return parse_recipe(yaml, "recipe.yaml", overrides).recipe;
+    Overrides on_the_cpu = {"--model.device=cpu"};  // bits are compared
+    on_the_cpu.insert(on_the_cpu.end(), overrides.begin(), overrides.end());
+    return parse_recipe(yaml, "recipe.yaml", on_the_cpu).recipe;
   }
 
   /// The overrides that add validation rows.
