@@ -274,8 +274,7 @@ bool contains(Budget& budget, const Value& container, const Value& item) {
   }
   if (container.is(Kind::kDict)) {
     NIBBLE_CHECK(hashable(item), "unhashable type: '", type_name(item), "'");
-    budget.step(item.is(Kind::kString) ? 1 : container.dict().items.size());
-    return container.dict().find(item) != nullptr;
+    return container.dict().find(budget, item) != nullptr;
   }
   NIBBLE_CHECK(is_iterable(container), "argument of type '", type_name(container),
                "' is not iterable");
@@ -324,8 +323,7 @@ Value slice(Budget& budget, const Value& object, const Value& start, const Value
 void set_item(Budget& budget, DictObject& dict, const Value& key, Value value) {
   NIBBLE_CHECK(hashable(key), "unhashable type: '", type_name(key), "'");
   budget.allocate(2 * sizeof(Value) + 64);
-  budget.step(key.is(Kind::kString) ? 1 : dict.items.size());
-  dict.set(key, std::move(value));
+  dict.set(budget, key, std::move(value));
 }
 
 }  // namespace nibble::text::jinja

@@ -456,6 +456,30 @@ TEST(chat_template, BoundsWorkAndMemory) {
   expect_refused(hostile);
 }
 
+TEST(chat_template, BoundsTheWorkOnPartsThatAreShared) {
+  // Nested 100 deep, these tuples have 2^100 leaves.
+  const std::string nest =
+      "{% set a = namespace(x=(), y=()) %}{% for i in range(100) %}{% set a.x = (a.x, a.x) %}"
+      "{% set a.y = (a.y, a.y) %}{% endfor %}";
+  expect_all(
+      {{nest + "{{ {a.x: 1} | length }} {{ a.x in {} }} {{ {}.get(a.x) }}", "1 False None"}});
+  // Nested 20 deep, one comparison is cheap and a million of them are not.
+  const std::string shallow =
+      "{% set a = namespace(x=(), y=()) %}{% for i in range(20) %}{% set a.x = (a.x, a.x) %}"
+      "{% set a.y = (a.y, a.y) %}{% endfor %}{% set d = {a.x: 1} %}";
+  expect_all({{shallow + "{{ d[a.y] }}", "1"}});
+  expect_refused({
+      nest + "{{ {a.x: 1}[a.y] }}",
+      nest + "{{ a.x in [a.y] }}",
+      nest + "{{ a.x < a.y }}",
+      nest + "{{ a.x | string }}",
+      shallow + "{% for i in range(99999) %}{{ d[a.y] }}{% endfor %}",
+      shallow + "{% for i in range(99999) %}{{ d == {a.y: 1} }}{% endfor %}",
+      "{% set x = 'a' * 10**7 %}{% set y = 'a' * 10**7 %}{% for i in range(99999) %}{{ x < y }}"
+      "{% endfor %}",
+  });
+}
+
 TEST(chat_template, BoundsTheDepthOfTheSyntax) {
   const auto repeat = [](const std::string& piece, int count) {
     std::string out;
