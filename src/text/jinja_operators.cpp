@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "jinja_format.h"
+#include "jinja_search.h"
 #include "jinja_strings.h"
 
 namespace nibble::text::jinja {
@@ -168,7 +169,7 @@ bool contains_text(Budget& budget, const Value& text, const Value& item) {
   NIBBLE_CHECK(item.is(Kind::kString), "'in <string>' requires a string on the left, not ",
                type_name(item));
   budget.step(text.text().size() / 16);
-  return text.text().find(item.text()) != std::string::npos;
+  return find_text(text.text(), item.text()) != std::string::npos;
 }
 
 struct SliceBounds {

@@ -480,6 +480,27 @@ TEST(chat_template, BoundsTheWorkOnPartsThatAreShared) {
   });
 }
 
+TEST(chat_template, SearchesInLinearTime) {
+  // Comparing anew at every position would take 10^12 steps for each of these.
+  const std::string texts =
+      "{% set x = 'a' * 3000000 %}{% set y = 'a' * 1000000 %}{% set z = 'b' ~ y %}"
+      "{% set y = y ~ 'b' %}";
+  expect_all({
+      {texts + "{{ x.find(y) }} {{ x.rfind(z) }} {{ x.count(y) }} {{ y in x }} "
+               "{{ x.split(y) | length }} {{ x.rsplit(z) | length }} {{ x.replace(y, '') == x }} "
+               "{{ x.partition(y)[1] }}|{{ x.rpartition(z)[1] }}",
+       "-1 -1 0 False 1 1 True |"},
+  });
+  const std::string words =
+      "{% set w = 'abcabcabd' * 9 %}{% set x = 'abcabc' ~ w ~ '-' ~ w ~ 'abcabcabc' %}";
+  expect_all({
+      {words + "{{ x.find(w) }} {{ x.find(w, 7) }} {{ x.rfind(w) }} {{ x.count(w) }} {{ w in x }} "
+               "{{ x.split(w) }} {{ x.rsplit(w, 1)[1] }} {{ x.replace(w, '+') }} "
+               "{{ x.find(w ~ 'x') }} {{ x.rfind('x' ~ w) }}",
+       "6 88 88 2 True ['abcabc', '-', 'abcabcabc'] abcabcabc abcabc+-+abcabcabc -1 -1"},
+  });
+}
+
 TEST(chat_template, BoundsTheDepthOfTheSyntax) {
   const auto repeat = [](const std::string& piece, int count) {
     std::string out;
