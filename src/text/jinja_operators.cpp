@@ -215,6 +215,7 @@ Value slice_text(Budget& budget, const Value& object, const SliceBounds& bounds)
         byte_offset(std::string_view(text).substr(begin), static_cast<size_t>(bounds.count));
     return Value::string(text.substr(begin, bytes));
   }
+  budget.step(text.size() / 2);
   const std::vector<char32_t> characters = decode(text);
   std::string out;
   for (int64_t i = 0; i < bounds.count; ++i) {

@@ -29,6 +29,7 @@ template <std::string (*function)(std::string_view)>
 Value mapped(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
   Parameters("str method", arguments, {});
   interpreter.budget().allocate(3 * self.text().size());
+  interpreter.budget().step(self.text().size() / 4);
   return Value::string(function(self.text()));
 }
 

@@ -480,6 +480,19 @@ TEST(chat_template, BoundsTheWorkOnPartsThatAreShared) {
   });
 }
 
+TEST(chat_template, BoundsTheNamesOfACallAndOfAMacro) {
+  const auto names = [](int count, const std::string& behind) {
+    std::string list;
+    for (int i = 0; i < count; ++i) list += (i == 0 ? "n" : ", n") + std::to_string(i) + behind;
+    return list;
+  };
+  expect_all(
+      {{"{{ dict(" + names(1000, "=1") + ") | length }}", "1000"},
+       {"{% macro m(" + names(1000, "") + ") %}{{ n999 }}{% endmacro %}{{ m(n999=7) }}", "7"}});
+  expect_refused({"{{ dict(" + names(1001, "=1") + ") }}",
+                  "{% macro m(" + names(1001, "") + ") %}{% endmacro %}"});
+}
+
 TEST(chat_template, SearchesInLinearTime) {
   // Comparing anew at every position would take 10^12 steps for each of these.
   const std::string texts =
