@@ -52,6 +52,28 @@ void reduce_special_tokens(json& tokenizer_config) {
   }
 }
 
+/// Whether config.json says more than that a decoder without a head was saved ("LlamaModel").
+bool names_a_task(const json& config) {
+  const auto names = config.find("architectures");
+  if (names == config.end() || names->is_null()) return false;
+  const bool one = names->is_array() && names->size() == 1 && names->front().is_string();
+  return !one || !names->front().get_ref<const std::string&>().ends_with("Model");
+}
+
+/// Where config.json names no task, model_type says which causal language model it is, as for
+/// transformers' AutoModelForCausalLM.
+void name_causal_model(json& config) {
+  static const std::map<std::string, const char*> kClasses = {
+      {"gemma2", "Gemma2ForCausalLM"}, {"gemma3_text", "Gemma3ForCausalLM"},
+      {"llama", "LlamaForCausalLM"},   {"mistral", "MistralForCausalLM"},
+      {"phi3", "Phi3ForCausalLM"},     {"qwen2", "Qwen2ForCausalLM"},
+      {"qwen3", "Qwen3ForCausalLM"}};
+  const auto type = config.find("model_type");
+  if (names_a_task(config) || type == config.end() || !type->is_string()) return;
+  const auto known = kClasses.find(type->get<std::string>());
+  if (known != kClasses.end()) config["architectures"] = json::array({known->second});
+}
+
 /// What would have been read had it been there, for a message about what is.
 std::string hint_for(const fs::path& folder) {
   std::error_code refused;
@@ -83,6 +105,7 @@ class HfCheckpoint final : public Checkpoint, public FileMetadata {
     NIBBLE_CHECK(path_exists(path / kConfig), "no model at \"", path.string(),
                  "\": the directory has no ", kConfig, hint_for(path));
     config_ = read_object(path / kConfig);
+    name_causal_model(config_);
     if (path_exists(path / kWeights)) {
       open_single_file();
     } else if (path_exists(path / kIndex)) {

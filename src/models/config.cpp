@@ -84,10 +84,12 @@ ModelConfig parse_decoder_config(const ConfigReader& reader, const ConfigDefault
   config.attention_dropout = parse_dropout(reader);
   config.initializer_range = reader.positive_number_or("initializer_range", 0.02);
   const RopeOptions rope{
+      .rotary_dim = config.head_dim,
       .theta = defaults.rope_theta,
       .original_max_position_embeddings =
           defaults.original_max_position_embeddings.value_or(config.max_position_embeddings)};
-  config.attention_kinds = {{.rope = parse_rope(reader, config, rope), .sliding_window = {}}};
+  config.attention_kinds = {
+      {.rope = parse_rope(reader, config, rope, defaults.partial_rotary), .sliding_window = {}}};
   config.layer_kinds.assign(static_cast<size_t>(config.num_layers), 0);
   config.tie_word_embeddings =
       reader.boolean_or("tie_word_embeddings", defaults.tie_word_embeddings);

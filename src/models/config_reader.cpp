@@ -29,14 +29,20 @@ void ConfigReader::reject(const char* key, std::string_view allowed) const {
   fail(origin_, ": ", prefix_, key, " is ", text, "; ", allowed);
 }
 
-int64_t ConfigReader::size(const char* key, int64_t max) const {
+int64_t ConfigReader::integer(const char* key, int64_t min, int64_t max) const {
   const nlohmann::json* value = find(key);
   const bool fits = value && value->is_number_integer() &&
                     (value->is_number_unsigned() ? value->get<uint64_t>() <= uint64_t(max)
                                                  : value->get<int64_t>() <= max) &&
-                    value->get<int64_t>() >= 1;
-  if (!fits) reject(key, detail::concat("it must be an integer from 1 to ", max));
+                    value->get<int64_t>() >= min;
+  if (!fits) reject(key, detail::concat("it must be an integer from ", min, " to ", max));
   return value->get<int64_t>();
+}
+
+int64_t ConfigReader::size(const char* key, int64_t max) const { return integer(key, 1, max); }
+
+int64_t ConfigReader::count_or(const char* key, int64_t max, int64_t fallback) const {
+  return has(key) ? integer(key, 0, max) : fallback;
 }
 
 int64_t ConfigReader::size_or(const char* key, int64_t max, int64_t fallback) const {

@@ -31,6 +31,29 @@ Tensor scale_llama3(const Tensor& frequencies, const RopeOptions& options) {
   return at::where(long_waves, scaled, at::where(short_waves, frequencies, between));
 }
 
+/// The pair of elements that turns `turns` times in the original context, between pairs.
+double yarn_pair(const RopeOptions& options, double turns) {
+  const double context = static_cast<double>(options.original_max_position_embeddings);
+  return static_cast<double>(options.rotary_dim) *
+         std::log(context / (turns * 2 * std::numbers::pi)) / (2 * std::log(options.theta));
+}
+
+/// Source: transformers, _compute_yarn_parameters.
+Tensor scale_yarn(const Tensor& periods, const RopeOptions& options) {
+  double first = yarn_pair(options, options.beta_fast);
+  double last = yarn_pair(options, options.beta_slow);
+  if (options.truncate) {
+    first = std::floor(first);
+    last = std::ceil(last);
+  }
+  first = std::max(first, 0.0);
+  last = std::min(last, static_cast<double>(options.rotary_dim - 1));
+  if (first == last) last += 0.001;
+  const Tensor pairs = at::arange(options.rotary_dim / 2, at::kFloat);
+  const Tensor kept = 1 - at::clamp((pairs - first) / (last - first), 0, 1);
+  return 1.0 / (options.factor * periods) * (1 - kept) + 1.0 / periods * kept;
+}
+
 /// float32 [rotary_dim / 2]: radians a position turns each pair by, scaling included. Every
 /// operation is rounded as in transformers: the angles of far positions magnify any difference.
 Tensor make_frequencies(const RopeOptions& options, const std::vector<double>& long_rope_factors) {
@@ -42,6 +65,8 @@ Tensor make_frequencies(const RopeOptions& options, const std::vector<double>& l
       return 1.0 / periods / options.factor;
     case RopeKind::kLlama3:
       return scale_llama3(1.0 / periods, options);
+    case RopeKind::kYarn:
+      return scale_yarn(periods, options);
     case RopeKind::kLongRope:
       return 1.0 / (at::tensor(long_rope_factors, at::kFloat) * periods);
   }

@@ -153,6 +153,9 @@ std::vector<AddedTokenPart> AddedTokens::find(const StringMatcher& matcher,
     if (token.rstrip) {
       end += end_of_leading_space(text.substr(end));
     }
+    if (end <= begin) {
+      continue;  // white space that the token before has taken
+    }
     if (covered < begin) {
       parts.push_back({{covered, begin}, std::nullopt});
     }

@@ -82,8 +82,8 @@ Value no_element(const Value& object, const std::string& name) {
 /// Python's object[index]; nothing where it raises TypeError or LookupError.
 std::optional<Value> find_item(Interpreter& interpreter, const Value& object, const Value& index) {
   if (object.is(Kind::kDict)) {
-    interpreter.budget().step(index.is(Kind::kString) ? 1 : object.dict().items.size());
-    const Value* found = hashable(index) ? object.dict().find(index) : nullptr;
+    const Value* found =
+        hashable(index) ? object.dict().find(interpreter.budget(), index) : nullptr;
     return found == nullptr ? std::nullopt : std::optional(*found);
   }
   const bool indexable = object.is(Kind::kString) || object.is(Kind::kList) ||

@@ -15,6 +15,7 @@ inline constexpr uint64_t kMaxSteps = 50'000'000;
 inline constexpr size_t kMaxTextBytes = size_t{64} << 20;      // one string, or the output
 inline constexpr size_t kMaxAllocatedBytes = size_t{1} << 30;  // all values ever made in a render
 inline constexpr size_t kMaxTemplateBytes = size_t{4} << 20;
+inline constexpr size_t kMaxNames = 1000;    // named arguments of a call, parameters of a macro
 inline constexpr int kMaxSyntaxDepth = 100;  // nested statements and brackets while parsing
 inline constexpr int kMaxTreeDepth = 200;    // operators and subscripts in one expression
 inline constexpr int kMaxEvaluationDepth = 1500;
@@ -23,6 +24,7 @@ inline constexpr int kMaxValueDepth = 200;  // lists in lists, filters over filt
 /// What one render may still spend. Every operation pays before it works.
 class Budget {
  public:
+  /// A step is some tens of nanoseconds.
   void step(uint64_t count = 1) {
     NIBBLE_CHECK(count <= steps_, "the template runs too long (limit: ", kMaxSteps, " steps)");
     steps_ -= count;

@@ -1,4 +1,4 @@
-#include <cmath>
+#include <algorithm>
 
 #include "jinja_value.h"
 
@@ -24,7 +24,7 @@ bool dicts_equal(Budget& budget, const DictObject& a, const DictObject& b) {
     return false;
   }
   for (const auto& [key, value] : a.items) {
-    const Value* other = b.find(key);
+    const Value* other = b.find(budget, key);
     if (other == nullptr || !equals(budget, value, *other)) {
       return false;
     }
@@ -99,6 +99,7 @@ bool less(Budget& budget, const Value& a, const Value& b) {
                                               : a.as_float() < b.as_float();
   }
   if (a.is(Kind::kString) && b.is(Kind::kString)) {
+    budget.step(std::min(a.text().size(), b.text().size()) / 64);
     return a.text() < b.text();  // UTF-8 bytes order as code points do
   }
   NIBBLE_CHECK(is_sequence(a) && a.kind() == b.kind(), "'<' is not supported between '",

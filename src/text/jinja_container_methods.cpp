@@ -36,8 +36,7 @@ Value dict_get(Interpreter& interpreter, const Value& self, const Arguments& arg
   const Parameters parameters("get", arguments, {kPositional, kPositional}, 1);
   const Value& key = *parameters[0];
   NIBBLE_CHECK(hashable(key), "unhashable type: '", type_name(key), "'");
-  interpreter.budget().step(key.is(Kind::kString) ? 1 : self.dict().items.size());
-  const Value* found = self.dict().find(key);
+  const Value* found = self.dict().find(interpreter.budget(), key);
   if (found != nullptr) {
     return *found;
   }

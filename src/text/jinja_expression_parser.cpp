@@ -434,6 +434,9 @@ void Parser::parse_argument(CallArguments& arguments) {
     require(!arguments.double_star);
     std::string name = take().text;
     take();
+    if (arguments.named.size() == kMaxNames) {
+      fail_at(line, "a call has more than " + std::to_string(kMaxNames) + " named arguments");
+    }
     for (const auto& [other, value] : arguments.named) {
       if (other == name) {
         fail_at(line, "the argument '" + name + "' is given twice");

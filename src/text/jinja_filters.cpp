@@ -27,6 +27,7 @@ Value mapped(Interpreter& interpreter, const Value& input, const Arguments& argu
   Parameters("filter", arguments, {});
   const std::string text = text_of(interpreter, input);
   interpreter.budget().allocate(3 * text.size());
+  interpreter.budget().step(text.size() / 4);
   return Value::string(function(text));
 }
 
@@ -153,9 +154,11 @@ Value truncate(Interpreter& interpreter, const Value& input, const Arguments& ar
 
 Value word_count(Interpreter& interpreter, const Value& input, const Arguments& arguments) {
   Parameters("wordcount", arguments, {});
+  const std::string text = text_of(interpreter, input);
+  interpreter.budget().step(text.size() / 4);
   int64_t words = 0;
   bool in_word = false;
-  for (const char32_t c : decode(text_of(interpreter, input))) {
+  for (const char32_t c : decode(text)) {
     const bool word = is_alpha(c) || is_digit(c) || c == U'_';
     words += word && !in_word ? 1 : 0;
     in_word = word;

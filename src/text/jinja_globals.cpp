@@ -38,7 +38,8 @@ std::shared_ptr<DictObject> make_dict(Interpreter& interpreter, const Arguments&
     const auto next = iterate(source);
     while (const std::optional<Value> item = next()) {
       if (source.is(Kind::kDict)) {
-        set_item(interpreter.budget(), *result, *item, *source.dict().find(*item));
+        set_item(interpreter.budget(), *result, *item,
+                 *source.dict().find(interpreter.budget(), *item));
         continue;
       }
       const std::vector<Value> pair = collect(interpreter.budget(), *item);

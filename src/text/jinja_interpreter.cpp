@@ -319,6 +319,7 @@ Value Interpreter::call_macro(const MacroBody& macro, const ScopePtr& closure,
 
 void Interpreter::bind_parameters(const MacroBody& macro, const Arguments& arguments) {
   const auto& parameters = macro.parameters;
+  budget_.step(parameters.size() * (1 + arguments.named.size()));
   std::vector<std::optional<Value>> values(parameters.size());
   const size_t given = std::min(arguments.positional.size(), parameters.size());
   std::copy_n(arguments.positional.begin(), given, values.begin());

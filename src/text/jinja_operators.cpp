@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "jinja_format.h"
+#include "jinja_search.h"
 #include "jinja_strings.h"
 
 namespace nibble::text::jinja {
@@ -168,7 +169,7 @@ bool contains_text(Budget& budget, const Value& text, const Value& item) {
   NIBBLE_CHECK(item.is(Kind::kString), "'in <string>' requires a string on the left, not ",
                type_name(item));
   budget.step(text.text().size() / 16);
-  return text.text().find(item.text()) != std::string::npos;
+  return find_text(text.text(), item.text()) != std::string::npos;
 }
 
 struct SliceBounds {
@@ -214,6 +215,7 @@ Value slice_text(Budget& budget, const Value& object, const SliceBounds& bounds)
         byte_offset(std::string_view(text).substr(begin), static_cast<size_t>(bounds.count));
     return Value::string(text.substr(begin, bytes));
   }
+  budget.step(text.size() / 2);
   const std::vector<char32_t> characters = decode(text);
   std::string out;
   for (int64_t i = 0; i < bounds.count; ++i) {
@@ -274,8 +276,7 @@ bool contains(Budget& budget, const Value& container, const Value& item) {
   }
   if (container.is(Kind::kDict)) {
     NIBBLE_CHECK(hashable(item), "unhashable type: '", type_name(item), "'");
-    budget.step(item.is(Kind::kString) ? 1 : container.dict().items.size());
-    return container.dict().find(item) != nullptr;
+    return container.dict().find(budget, item) != nullptr;
   }
   NIBBLE_CHECK(is_iterable(container), "argument of type '", type_name(container),
                "' is not iterable");
@@ -324,8 +325,7 @@ Value slice(Budget& budget, const Value& object, const Value& start, const Value
 void set_item(Budget& budget, DictObject& dict, const Value& key, Value value) {
   NIBBLE_CHECK(hashable(key), "unhashable type: '", type_name(key), "'");
   budget.allocate(2 * sizeof(Value) + 64);
-  budget.step(key.is(Kind::kString) ? 1 : dict.items.size());
-  dict.set(key, std::move(value));
+  dict.set(budget, key, std::move(value));
 }
 
 }  // namespace nibble::text::jinja

@@ -259,6 +259,9 @@ void Parser::parse_parameters(MacroBody& macro) {
       expect_operator(",");
     }
     Parameter parameter{expect_name("a parameter name"), nullptr};
+    if (macro.parameters.size() == kMaxNames) {
+      fail_at(current().line, "a macro has more than " + std::to_string(kMaxNames) + " parameters");
+    }
     for (const Parameter& other : macro.parameters) {
       if (other.name == parameter.name) {
         fail_at(current().line, "the parameter '" + parameter.name + "' is named twice");

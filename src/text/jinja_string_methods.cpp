@@ -6,6 +6,7 @@
 #include "jinja_format.h"
 #include "jinja_interpreter.h"
 #include "jinja_operators.h"
+#include "jinja_search.h"
 #include "jinja_strings.h"
 
 namespace nibble::text::jinja {
@@ -28,6 +29,7 @@ template <std::string (*function)(std::string_view)>
 Value mapped(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
   Parameters("str method", arguments, {});
   interpreter.budget().allocate(3 * self.text().size());
+  interpreter.budget().step(self.text().size() / 4);
   return Value::string(function(self.text()));
 }
 
@@ -80,7 +82,7 @@ Value partition(Interpreter& interpreter, const Value& self, const Arguments& ar
   NIBBLE_CHECK(!separator.empty(), "partition() with an empty separator");
   const std::string& text = self.text();
   interpreter.budget().allocate(text.size());
-  const size_t found = from_right ? text.rfind(separator) : text.find(separator);
+  const size_t found = from_right ? rfind_text(text, separator) : find_text(text, separator);
   if (found == std::string::npos) {
     const Value empty = Value::string("");
     return from_right ? Value::tuple({empty, empty, self}) : Value::tuple({self, empty, empty});
@@ -150,7 +152,7 @@ Value find(Interpreter& interpreter, const Value& self, const Arguments& argumen
   interpreter.budget().step(1 + self.text().size() / 16);
   const std::string& wanted = string_argument(*parameters[0], "find");
   if (const auto part = window(self, parameters, 1)) {
-    const size_t at = from_right ? part->first.rfind(wanted) : part->first.find(wanted);
+    const size_t at = from_right ? rfind_text(part->first, wanted) : find_text(part->first, wanted);
     if (at != std::string_view::npos) {
       const size_t before = count_code_points(part->first.substr(0, at));
       return Value::integer(static_cast<int64_t>(part->second + before));
@@ -172,8 +174,8 @@ Value count(Interpreter& interpreter, const Value& self, const Arguments& argume
     return Value::integer(static_cast<int64_t>(count_code_points(part->first)) + 1);
   }
   int64_t found = 0;
-  for (size_t at = part->first.find(wanted); at != std::string_view::npos;
-       at = part->first.find(wanted, at + wanted.size())) {
+  for (size_t at = find_text(part->first, wanted); at != std::string_view::npos;
+       at = find_text(part->first, wanted, at + wanted.size())) {
     ++found;
   }
   return Value::integer(found);
@@ -313,7 +315,7 @@ Value replace_text(Budget& budget, std::string_view text, std::string_view old,
     }
   }
   for (size_t at = 0; !old.empty() && limit != 0; --limit) {
-    at = text.find(old, copied);
+    at = find_text(text, old, copied);
     if (at == std::string_view::npos) {
       break;
     }

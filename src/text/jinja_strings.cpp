@@ -6,6 +6,8 @@
 #include <array>
 #include <utility>
 
+#include "jinja_search.h"
+
 namespace nibble::text::jinja {
 namespace {
 
@@ -357,7 +359,7 @@ std::vector<std::string_view> split(std::string_view text, std::string_view sepa
                                     int64_t limit) {
   std::vector<std::string_view> parts;
   while (limit < 0 || static_cast<int64_t>(parts.size()) < limit) {
-    const size_t found = text.find(separator);
+    const size_t found = find_text(text, separator);
     if (found == std::string_view::npos) {
       break;
     }
@@ -372,7 +374,7 @@ std::vector<std::string_view> rsplit(std::string_view text, std::string_view sep
                                      int64_t limit) {
   std::vector<std::string_view> parts;
   while (limit < 0 || static_cast<int64_t>(parts.size()) < limit) {
-    const size_t found = text.rfind(separator);
+    const size_t found = rfind_text(text, separator);
     if (found == std::string_view::npos) {
       break;
     }

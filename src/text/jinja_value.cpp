@@ -24,6 +24,7 @@ Value sequence(Kind kind, std::vector<Value> items, const char* view_name = null
     deepest = std::max(deepest, item.depth());
   }
   bound_depth(*object, deepest);
+  object->is_hashable = kind == Kind::kTuple && std::all_of(items.begin(), items.end(), hashable);
   object->items = std::move(items);
   object->view_name = view_name;
   return Value::object(kind, std::move(object));
@@ -36,24 +37,33 @@ const Value* DictObject::find(const std::string& key) const {
   return found == string_index.end() ? nullptr : &items[found->second].second;
 }
 
-const Value* DictObject::find(const Value& key) const {
+const Value* DictObject::find(Budget& budget, const Value& key) const {
   if (key.is(Kind::kString)) {
+    budget.step(1 + key.text().size() / 64);
     return find(key.text());
   }
-  Budget comparisons;  // keys are small; the caller pays for the walk
+  budget.step(items.size());
   for (const auto& [candidate, value] : items) {
-    if (candidate.kind() != Kind::kString && equals(comparisons, candidate, key)) {
+    if (candidate.kind() != Kind::kString && equals(budget, candidate, key)) {
       return &value;
     }
   }
   return nullptr;
 }
 
-void DictObject::set(const Value& key, Value value) {
+void DictObject::set(Budget& budget, const Value& key, Value value) {
+  put(find(budget, key), key, std::move(value));
+}
+
+void DictObject::set(const Value& name, Value value) {
+  put(find(name.text()), name, std::move(value));
+}
+
+void DictObject::put(const Value* place, const Value& key, Value value) {
   depth = std::max({depth, key.depth() + 1, value.depth() + 1});
   bound_depth(*this, depth - 1);
-  if (const Value* found = find(key)) {
-    *const_cast<Value*>(found) = std::move(value);
+  if (place != nullptr) {
+    *const_cast<Value*>(place) = std::move(value);
     return;
   }
   if (key.is(Kind::kString)) {
@@ -321,7 +331,7 @@ std::vector<Value> collect(Budget& budget, const Value& value) {
 
 bool hashable(const Value& value) {
   if (value.is(Kind::kTuple)) {
-    return std::all_of(value.items().begin(), value.items().end(), hashable);
+    return value.as<SequenceObject>().is_hashable;
   }
   return !value.is(Kind::kList) && !value.is(Kind::kDict) && !value.is(Kind::kView);
 }

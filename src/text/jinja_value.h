@@ -56,6 +56,7 @@ struct SequenceObject : Object {
   std::vector<Value> items;
   const char* view_name = nullptr;  // "dict_keys", ...: set for Kind::kView
   bool is_group = false;            // a (grouper, list) pair of the groupby filter
+  bool is_hashable = false;         // a tuple of hashable values; known, since parts may be shared
 };
 
 /// Insertion-ordered, as Python's dict.
@@ -63,9 +64,15 @@ struct DictObject : Object {
   std::vector<std::pair<Value, Value>> items;
   std::unordered_map<std::string, size_t> string_index;  // position in `items` of string keys
 
-  const Value* find(const Value& key) const;
+  /// A key that is no string is compared with every such key; `budget` pays for it.
+  const Value* find(Budget& budget, const Value& key) const;
   const Value* find(const std::string& key) const;
-  void set(const Value& key, Value value);
+  void set(Budget& budget, const Value& key, Value value);
+  /// `name` is a string.
+  void set(const Value& name, Value value);
+
+ private:
+  void put(const Value* place, const Value& key, Value value);
 };
 
 struct RangeObject : Object {

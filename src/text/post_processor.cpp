@@ -108,7 +108,7 @@ ByteSpan PostProcessor::trimmed(ByteSpan span, std::string_view input, std::stri
   return span;
 }
 
-Encoding PostProcessor::add_special_tokens(Encoding encoding) const {
+Encoding PostProcessor::fill_template(Encoding encoding, bool add_special_tokens) const {
   if (template_.empty()) {
     return encoding;
   }
@@ -117,7 +117,7 @@ Encoding PostProcessor::add_special_tokens(Encoding encoding) const {
     if (part.is_text) {
       result.ids.insert(result.ids.end(), encoding.ids.begin(), encoding.ids.end());
       result.spans.insert(result.spans.end(), encoding.spans.begin(), encoding.spans.end());
-    } else {
+    } else if (add_special_tokens) {
       result.ids.insert(result.ids.end(), part.ids.begin(), part.ids.end());
       result.spans.insert(result.spans.end(), part.ids.size(), ByteSpan{});
     }

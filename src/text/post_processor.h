@@ -23,7 +23,9 @@ class PostProcessor {
   ByteSpan trimmed(ByteSpan span, std::string_view input, std::string_view token,
                    bool is_first) const;
 
-  Encoding add_special_tokens(Encoding encoding) const;
+  /// The encoding in its template. Without special tokens the template still says how often the
+  /// text is there.
+  Encoding fill_template(Encoding encoding, bool add_special_tokens) const;
 
  private:
   struct TemplatePart {

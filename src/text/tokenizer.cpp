@@ -51,14 +51,13 @@ class Tokenizer::Impl {
       encoding.ids.push_back(token.id);
       encoding.spans.push_back(span);
     });
-    return add_special_tokens ? post_processor_.add_special_tokens(std::move(encoding)) : encoding;
+    return post_processor_.fill_template(std::move(encoding), add_special_tokens);
   }
 
   std::vector<int64_t> encode_ids(std::string_view text, bool add_special_tokens) const {
     Encoding encoding;
     for_each_token(text, [&](const Token& token) { encoding.ids.push_back(token.id); });
-    return add_special_tokens ? post_processor_.add_special_tokens(std::move(encoding)).ids
-                              : std::move(encoding.ids);
+    return post_processor_.fill_template(std::move(encoding), add_special_tokens).ids;
   }
 
   std::string decode(std::span<const int64_t> ids, bool skip_special_tokens) const {

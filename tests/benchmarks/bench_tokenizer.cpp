@@ -9,6 +9,7 @@
 #include <ctime>
 #include <filesystem>
 #include <functional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -19,8 +20,8 @@
 #include "run_main.h"
 #include "unit/text/compressed_file.h"
 
-// Times the tokenizer on whole files of text, document by document, without LibTorch. On one thread
-// a time is CPU time, which other processes disturb less.
+// Times the tokenizer on whole files of text, document by document, without LibTorch. A time is CPU
+// time, which other processes disturb less, but for batches on several threads and on one.
 namespace nibble::benchmarks {
 namespace {
 
@@ -59,11 +60,11 @@ double cpu_milliseconds(const std::function<void()>& work) {
   return static_cast<double>(std::clock() - start) * 1e3 / CLOCKS_PER_SEC;
 }
 
-/// What is timed: by the wall clock when it takes several threads.
 struct Work {
   std::string name;
   std::function<void()> run;
   int threads = 1;
+  bool by_wall_clock = false;  ///< else CPU time
 };
 
 class Bench {
@@ -80,25 +81,29 @@ class Bench {
       bytes += document.size();
       tokens += ids.back().size();
     }
-    const std::vector<Work> works = {
-        {"encode",
-         [&] {
-           for (const std::string& document : documents) tokenizer.encode(document, true);
-         }},
-        {"encode ids",
-         [&] {
-           for (const std::string& document : documents) tokenizer.encode_ids(document, true);
-         }},
-        {"decode",
-         [&] {
-           for (const Ids& document : ids) tokenizer.decode(document, /*skip_special_tokens=*/true);
-         }},
-        {"encode in parallel", [&] { tokenizer.encode_batch(documents, true, arguments_.threads); },
-         arguments_.threads}};
+    std::vector<Work> works = {{"encode",
+                                [&] {
+                                  for (const std::string& document : documents)
+                                    tokenizer.encode(document, true);
+                                }},
+                               {"encode ids",
+                                [&] {
+                                  for (const std::string& document : documents)
+                                    tokenizer.encode_ids(document, true);
+                                }},
+                               {"decode", [&] {
+                                  for (const Ids& document : ids)
+                                    tokenizer.decode(document, /*skip_special_tokens=*/true);
+                                }}};
+    for (const int threads : std::set{1, arguments_.threads}) {
+      works.push_back({detail::concat("encode batch, threads ", threads),
+                       [&, threads] { tokenizer.encode_batch(documents, true, threads); }, threads,
+                       /*by_wall_clock=*/true});
+    }
     std::vector<std::function<double()>> contenders;
     for (const Work& work : works) {
       contenders.push_back([&work] {
-        return work.threads == 1 ? cpu_milliseconds(work.run) : wall_milliseconds(work.run);
+        return work.by_wall_clock ? wall_milliseconds(work.run) : cpu_milliseconds(work.run);
       });
     }
     const auto samples = interleave(contenders, arguments_.warmup, arguments_.samples);
@@ -123,7 +128,7 @@ class Bench {
 
  private:
   void add(Row row) {
-    std::printf("%-32s %-24s %9zu tokens %10.3f ms %8.2f MB/s\n", row.name.c_str(),
+    std::printf("%-36s %-24s %9zu tokens %10.3f ms %8.2f MB/s\n", row.name.c_str(),
                 row.shape.c_str(), row.details["tokens"].get<size_t>(), row.median_ms,
                 row.details["megabytes_per_second"].get<double>());
     std::fflush(stdout);

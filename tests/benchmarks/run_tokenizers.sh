@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Our tokenizer and Hugging Face's on the same texts, in turns, and the table; exit code 1 when ours
-# is slower anywhere on one thread, or gives other ids.
+# is slower anywhere, or gives other ids.
 #   tests/benchmarks/run_tokenizers.sh TOKENIZERS TEXTS [OUT_FOLDER]
 # TOKENIZERS: a folder of folders with a tokenizer.json or tokenizer.json.gz; TEXTS: files, joined by
-# ':'. Environment:
+# ':'. Source code as a text:
+#   cat "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"/[a-d]*.py >code.txt
+# Environment:
 #   PYTHON   with tokenizers (default python3)
 #   BIN      folder of our programs (default build/release/bin)
+#   THREADS  of the parallel encoding (default: the cores)
 #   ROUNDS   default 3
 #   SAMPLES  in each round (default 5)
 set -euo pipefail
@@ -18,7 +21,7 @@ out=${3:-$root/build/benchmarks/tokenizers}
 bin=${BIN:-$root/build/release/bin}
 rounds=${ROUNDS:-3}
 
-arguments=(--samples "${SAMPLES:-5}")
+arguments=(--samples "${SAMPLES:-5}" --threads "${THREADS:-$(nproc)}")
 for folder in "$tokenizers"/*/; do
   arguments+=(--tokenizer "${folder%/}")
 done

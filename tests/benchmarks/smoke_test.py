@@ -101,11 +101,11 @@ class BenchTokenizer(SmokeTestCase):
         rows.write_text(json.dumps({"q": "ab", "n": 1, "l": ["b", {"x": "a\xe9"}]}) + "\n{}\n"
                         + json.dumps(["ab ab"]))
         return ("--tokenizer", self.folder, "--text", plain, "--text", rows, "--samples", 1,
-                "--warmup", 0, "--document-bytes", 6)
+                "--warmup", 0, "--document-bytes", 6, "--threads", 2)
 
     def test_rows(self):
         report = self.report(Path(os.environ["NIBBLE_BIN"]) / "bench_tokenizer", *self.arguments())
-        self.check_rows(report, 2 * 4, *TOKENIZER_FIELDS)
+        self.check_rows(report, 2 * 5, *TOKENIZER_FIELDS)
         rows = {(row["name"].split()[0], row["shape"]): row for row in report["rows"]}
         self.assertEqual((rows["decode", "plain"]["documents"], rows["decode", "plain"]["tokens"]),
                          (2, 5))
@@ -113,7 +113,7 @@ class BenchTokenizer(SmokeTestCase):
                           rows["decode", "rows"]["tokens"]), (2, 8 + 5, 5))
         peer = self.report(sys.executable, HERE / "tokenizer_peer.py", *self.arguments())
         if not peer.get("skipped"):
-            self.check_rows(peer, 2 * 3, *TOKENIZER_FIELDS)
+            self.check_rows(peer, 2 * 5, *TOKENIZER_FIELDS)
             for row in peer["rows"]:
                 own = rows[row["name"].split()[0], row["shape"]]
                 for field in ("documents", "bytes", "tokens", "ids_crc32"):

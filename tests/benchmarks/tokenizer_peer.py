@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Times Hugging Face `tokenizers` on one thread, as rows of the same form as bench_tokenizer's.
+"""Times Hugging Face `tokenizers`, as rows of the same form as bench_tokenizer's.
 
 Documents are encoded one by one with their offsets (`encode`) and without (`encode_batch_fast` of
-one document), and decoded; times are the process's CPU time, as bench_tokenizer's on one thread. Where the package is missing the report holds the reason under "skipped"
-and no rows.
+one document), and decoded: the process's CPU time on one thread. `encode_batch` of all documents on
+one thread and on several: wall time. Where the package is missing the report holds the reason under
+"skipped" and no rows.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from statistics import median
 
 from peers import Skipped, interleave, require, write_report
 
-os.environ["TOKENIZERS_PARALLELISM"] = "false"
+PARALLELISM = "TOKENIZERS_PARALLELISM"  # read by every call
+os.environ[PARALLELISM] = "false"
 
 
 def strings(value):
@@ -52,25 +54,37 @@ def load(folder):
     return tokenizers.Tokenizer.from_str(data.decode())
 
 
-def timed(work):
+def timed(work, clock=time.process_time):
     def sample():
-        start = time.process_time()
+        start = clock()
         work()
-        return (time.process_time() - start) * 1e3
+        return (clock() - start) * 1e3
 
     return sample
+
+
+def timed_batch(tokenizer, documents, threads):
+    def work():
+        os.environ[PARALLELISM] = "false" if threads == 1 else "true"
+        tokenizer.encode_batch(documents)
+        os.environ[PARALLELISM] = "false"
+
+    return timed(work, time.perf_counter)
 
 
 def measure(tokenizer, name, path, arguments):
     documents = read_documents(path, arguments.document_bytes)
     ids = [tokenizer.encode(document).ids for document in documents]
     works = {
-        "encode": lambda: [tokenizer.encode(document) for document in documents],
-        "encode ids": lambda: [tokenizer.encode_batch_fast([document]) for document in documents],
-        "decode": lambda: [tokenizer.decode(document) for document in ids],
+        "encode": timed(lambda: [tokenizer.encode(document) for document in documents]),
+        "encode ids": timed(
+            lambda: [tokenizer.encode_batch_fast([document]) for document in documents]),
+        "decode": timed(lambda: [tokenizer.decode(document) for document in ids]),
     }
-    samples = interleave([timed(work) for work in works.values()], arguments.warmup,
-                         arguments.samples)
+    batches = {f"encode batch, threads {threads}": threads for threads in {1, arguments.threads}}
+    works |= {what: timed_batch(tokenizer, documents, threads)
+              for what, threads in batches.items()}
+    samples = interleave(list(works.values()), arguments.warmup, arguments.samples)
     crc = 0
     for document in ids:
         crc = zlib.crc32(array("q", document).tobytes(), crc)
@@ -80,7 +94,8 @@ def measure(tokenizer, name, path, arguments):
         yield {"name": f"{what} {name}", "shape": path.stem, "group_size": 0, "dtype": "utf-8",
                "median_ms": milliseconds, "samples": len(times), "documents": len(documents),
                "bytes": nbytes, "tokens": sum(map(len, ids)), "ids_crc32": crc,
-               "megabytes_per_second": nbytes / milliseconds * 1e-3, "threads": 1}
+               "megabytes_per_second": nbytes / milliseconds * 1e-3,
+               "threads": batches.get(what, 1)}
 
 
 def parse_arguments():
@@ -91,6 +106,8 @@ def parse_arguments():
     parser.add_argument("--text", type=Path, action="append", required=True,
                         help="file, may be repeated; of a .jsonl each line's strings")
     parser.add_argument("--json", type=Path, required=True, help="report")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(),
+                        help="of the parallel encoding, default: the cores")
     parser.add_argument("--samples", type=int, default=7)
     parser.add_argument("--warmup", type=int, default=1, help="samples before them")
     parser.add_argument("--document-bytes", type=int, default=16384)
@@ -99,6 +116,7 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
+    os.environ["RAYON_NUM_THREADS"] = str(arguments.threads)  # read by the first parallel call
     report = {"program": "tokenizer_peer.py", "rows": []}
     try:
         (tokenizers,) = require("tokenizers")
@@ -108,7 +126,7 @@ def main():
             for path in arguments.text:
                 for row in measure(tokenizer, folder.name, path, arguments):
                     report["rows"].append(row)
-                    print(f"{row['name']:32} {row['shape']:24} {row['tokens']:9} tokens "
+                    print(f"{row['name']:36} {row['shape']:24} {row['tokens']:9} tokens "
                           f"{row['median_ms']:10.3f} ms {row['megabytes_per_second']:8.2f} MB/s",
                           flush=True)
     except Skipped as reason:

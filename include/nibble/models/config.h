@@ -17,6 +17,7 @@ enum class RopeKind {
   kDefault,
   kLinear,    ///< all frequencies divided by `factor`
   kLlama3,    ///< low frequencies divided by `factor`, a smooth transition above them
+  kYarn,      ///< low frequencies divided by `factor`, high ones kept, a linear ramp between them
   kLongRope,  ///< each frequency divided by its own factor, another one for long texts
 };
 
@@ -25,14 +26,18 @@ struct RopeOptions {
   RopeKind kind = RopeKind::kDefault;
   int64_t rotary_dim = 0;  ///< leading elements of a head that are rotated; even
   double theta = 10000.0;
-  double factor = 1.0;                           ///< kLinear and kLlama3
-  double low_freq_factor = 1.0;                  ///< kLlama3 only
-  double high_freq_factor = 4.0;                 ///< kLlama3 only
-  int64_t original_max_position_embeddings = 0;  ///< kLlama3 and kLongRope
+  double factor = 1.0;            ///< kLinear, kLlama3 and kYarn
+  double low_freq_factor = 1.0;   ///< kLlama3 only
+  double high_freq_factor = 4.0;  ///< kLlama3 only
+  double beta_fast = 32.0;  ///< kYarn only: turns in the original context from which on a frequency
+                            ///< is kept
+  double beta_slow = 1.0;   ///< kYarn only: turns up to which it is divided
+  bool truncate = true;     ///< kYarn only: the ramp begins and ends at whole pairs
+  int64_t original_max_position_embeddings = 0;  ///< kLlama3, kYarn and kLongRope
   std::vector<double> short_factors = {};        ///< kLongRope only: rotary_dim / 2
   std::vector<double> long_factors =
       {};                         ///< kLongRope only: for texts of more tokens than the original
-  double attention_factor = 1.0;  ///< kLongRope only: of the rotated part of queries and keys
+  double attention_factor = 1.0;  ///< kYarn and kLongRope: of the rotated part of queries and keys
 };
 
 /// What a layer's attention sees.
@@ -82,9 +87,10 @@ struct ConfigDefaults {
   int64_t max_position_embeddings = 2048;
   double rms_norm_eps = 1e-6;
   double rope_theta = 10000.0;
-  /// Of LongRoPE and Llama 3's scaling; empty: max_position_embeddings.
+  /// Of LongRoPE, YaRN and Llama 3's scaling; empty: max_position_embeddings.
   std::optional<int64_t> original_max_position_embeddings = {};
   std::optional<int64_t> head_dim = {};  ///< empty: hidden_size / num_attention_heads
+  bool partial_rotary = false;  ///< partial_rotary_factor counts; else whole heads are rotated
   const char* activation_key = "hidden_act";
   const char* activation = "silu";
   bool tie_word_embeddings = false;
@@ -96,13 +102,15 @@ struct ConfigDefaults {
 /// without a window. Throws Error.
 ModelConfig parse_decoder_config(const ConfigReader& reader, const ConfigDefaults& defaults = {});
 
-/// The rotation that config.json describes; what it leaves out is as in `fallback`. Of `model`,
-/// head_dim and max_position_embeddings are known.
-RopeOptions parse_rope(const ConfigReader& reader, const ModelConfig& model, RopeOptions fallback);
+/// The rotation that config.json describes; what it leaves out is as in `fallback`, whose
+/// rotary_dim is that of `partial_rotary_factor` 1. Of `model`, max_position_embeddings is known.
+RopeOptions parse_rope(const ConfigReader& reader, const ModelConfig& model, RopeOptions fallback,
+                       bool partial_rotary);
 
 /// The same from one `rope_scaling` or `rope_parameters` object of `config`.
 RopeOptions parse_rope_scaling(const ConfigReader& scaling, const ConfigReader& config,
-                               const ModelConfig& model, RopeOptions fallback);
+                               const ModelConfig& model, RopeOptions fallback,
+                               bool partial_rotary = false);
 
 /// `sliding_window`; where config.json does not say, `fallback`. Null turns it off.
 std::optional<int64_t> parse_sliding_window(const ConfigReader& reader,

@@ -24,6 +24,8 @@ class ConfigReader {
   /// An integer from 1 to `max`.
   int64_t size(const char* key, int64_t max) const;
   int64_t size_or(const char* key, int64_t max, int64_t fallback) const;
+  /// An integer from 0 to `max`.
+  int64_t count_or(const char* key, int64_t max, int64_t fallback) const;
   /// A finite number above 0.
   double positive_number_or(const char* key, double fallback) const;
   /// `count` finite numbers above 0.
@@ -55,6 +57,7 @@ class ConfigReader {
 
  private:
   const nlohmann::json* find(const char* key) const;
+  int64_t integer(const char* key, int64_t min, int64_t max) const;
   const nlohmann::json& list(const char* key, size_t count, std::string_view of_what) const;
 
   const nlohmann::json* config_;

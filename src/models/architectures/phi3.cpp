@@ -10,6 +10,7 @@ namespace {
 constexpr ConfigDefaults kPhi3Defaults = {.max_position_embeddings = 4096,
                                           .rms_norm_eps = 1e-5,
                                           .original_max_position_embeddings = 4096,
+                                          .partial_rotary = true,
                                           .pad_token_id = 32000};
 
 /// What the configuration class knows and no published checkpoint uses.

@@ -11,7 +11,7 @@ ModelConfig parse_qwen_config(const ConfigReader& reader) {
   if (!reader.boolean_or("use_sliding_window", false)) return config;
   AttentionKind sliding = config.attention_kinds.front();
   sliding.sliding_window = parse_sliding_window(reader, 4096);
-  const int64_t first = reader.size_or("max_window_layers", kMaxLayer, 28);
+  const int64_t first = reader.count_or("max_window_layers", kMaxLayer, 28);
   set_sliding_layers(config, reader, sliding, [first](int64_t layer) { return layer >= first; });
   return config;
 }

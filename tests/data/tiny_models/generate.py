@@ -34,6 +34,15 @@ CASES = {
     "qwen2": Qwen2Config(**BASE, tie_word_embeddings=True),
     "qwen2_layer_windows": Qwen2Config(**BASE | dict(num_hidden_layers=3), use_sliding_window=True,
                                        sliding_window=4, max_window_layers=1),
+    "qwen2_yarn": Qwen2Config(
+        **BASE, use_sliding_window=True, sliding_window=8, max_window_layers=0,
+        rope_parameters=dict(rope_type="yarn", rope_theta=500.0, factor=4.0,
+                             original_max_position_embeddings=16)),
+    "mistral_yarn": MistralConfig(
+        **BASE | dict(num_hidden_layers=1), head_dim=16, sliding_window=None,
+        rope_parameters=dict(rope_type="yarn", rope_theta=10000.0, factor=8.0, beta_fast=16.0,
+                             beta_slow=0.5, mscale=0.7, mscale_all_dim=0.9, truncate=False,
+                             original_max_position_embeddings=64)),
     "qwen3": Qwen3Config(**BASE, head_dim=8),
     "phi3_long": Phi3Config(
         **BASE | dict(hidden_size=36), pad_token_id=1, sliding_window=7,

@@ -173,6 +173,9 @@ def added_tokens():
         for flags in itertools.combinations(FLAGS, count):
             tokens = [added(257, "<x>", *flags), added(258, "<x>y", *flags), added(259, "q", *flags)]
             case(f"added token {' '.join(flags)}", texts, tokens=[MARK], added_tokens=tokens)
+            spaces = [added(257, "\n", *flags), added(258, "\u3000", *flags)]
+            case(f"added white space {' '.join(flags)}", ["a\n\n\tb", "\n \n", "a\n\u3000 \u3000b"],
+                 tokens=[MARK], added_tokens=spaces)
             # Normalizers move a token's bytes in their own way.
             if "special" not in flags:
                 for name, normalizer in (("lower case", lower), ("SentencePiece", prepend)):
@@ -204,7 +207,8 @@ def post_processors():
                for token, ids in (("<s>", [256]), ("</s>", [257, 257]))}
     text, pair = {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}
     begin, end = ({"SpecialToken": {"id": token, "type_id": 0}} for token in ("<s>", "</s>"))
-    templates = {"around": [begin, text, end], "before": [begin, begin, text], "none": [text]}
+    templates = {"around": [begin, text, end], "before": [begin, begin, text], "none": [text],
+                 "twice": [begin, text, text], "without the text": [begin, end]}
     for name, single in templates.items():
         template = {"type": "TemplateProcessing", "single": single,
                     "pair": [*single, pair, end], "special_tokens": special}

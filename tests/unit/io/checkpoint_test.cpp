@@ -76,6 +76,23 @@ TEST_F(HfDirectory, ReadsASingleFile) {
   expect_error([&] { checkpoint->tokenizer_json(); }, "tokenizer.json");
 }
 
+TEST_F(HfDirectory, ModelTypeNamesTheCausalModelWhereNoTaskIsNamed) {
+  write_weights("model.safetensors", {"a"});
+  const auto architectures = [&](const json& config) {
+    write("config.json", config.dump());
+    return open_checkpoint(folder_.path())->config().value("architectures", json());
+  };
+  const json qwen = {"Qwen2ForCausalLM"};
+  EXPECT_EQ(architectures({{"model_type", "qwen2"}}), qwen);
+  EXPECT_EQ(architectures({{"model_type", "qwen2"}, {"architectures", nullptr}}), qwen);
+  EXPECT_EQ(architectures({{"model_type", "qwen2"}, {"architectures", {"Qwen2Model"}}}), qwen);
+  EXPECT_EQ(architectures({{"model_type", "gemma3_text"}, {"architectures", {"Gemma3TextModel"}}}),
+            json{"Gemma3ForCausalLM"});
+  const json classifier = {"Qwen2ForSequenceClassification"};
+  EXPECT_EQ(architectures({{"model_type", "qwen2"}, {"architectures", classifier}}), classifier);
+  EXPECT_EQ(architectures({{"model_type", "mamba"}}), json());
+}
+
 TEST_F(HfDirectory, ReadsShards) {
   write("config.json", "{}");
   write_weights("one.safetensors", {"a"});

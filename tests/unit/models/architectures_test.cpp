@@ -50,6 +50,8 @@ TEST(Architectures, QwenWindowsTheLayersFromMaxWindowLayers) {
   config["use_sliding_window"] = true;
   EXPECT_THAT(parsed(config).layer_kinds, ElementsAre(0, 0, 0, 0, 0, 1, 1));
   EXPECT_EQ(parsed(config).attention_kinds[1].sliding_window, 16);
+  config["max_window_layers"] = 0;
+  EXPECT_THAT(parsed(config).layer_kinds, ElementsAre(1, 1, 1, 1, 1, 1, 1));
 }
 
 TEST(Architectures, Gemma2DefaultsAreThoseOfItsConfigurationClass) {

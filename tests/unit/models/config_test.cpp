@@ -105,14 +105,59 @@ TEST(Config, LongRopeTakesItsAttentionFactorFromTheGrowthOfTheContext) {
   EXPECT_EQ(parse(config).attention_kinds[0].rope.attention_factor, 1.0);
 }
 
+TEST(Config, TheOlderSpellingOfRopeCountsUnlessItIsEmpty) {
+  json config = minimal();
+  config["rope_parameters"] = {{"rope_type", "linear"}, {"factor", 2.0}};
+  config["rope_scaling"] = json::object();
+  EXPECT_EQ(parse(config).attention_kinds[0].rope.factor, 2.0);
+  config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 3.0}};
+  EXPECT_EQ(parse(config).attention_kinds[0].rope.factor, 3.0);
+}
+
+TEST(Config, YarnTakesItsAttentionFactorFromTheGrowthOfTheContext) {
+  json config = minimal();
+  json& scaling = config["rope_scaling"];
+  scaling = {{"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 64}};
+  const auto rope = [&] { return parse(config).attention_kinds[0].rope; };
+  EXPECT_EQ(rope().kind, RopeKind::kYarn);
+  EXPECT_EQ(rope().factor, 4.0);
+  EXPECT_EQ(rope().beta_fast, 32.0);
+  EXPECT_EQ(rope().beta_slow, 1.0);
+  EXPECT_TRUE(rope().truncate);
+  EXPECT_DOUBLE_EQ(rope().attention_factor, 0.1 * std::log(4.0) + 1.0);
+  scaling["mscale"] = 0.5;
+  EXPECT_DOUBLE_EQ(rope().attention_factor, 0.1 * std::log(4.0) + 1.0);
+  scaling["mscale_all_dim"] = 2.0;
+  EXPECT_DOUBLE_EQ(rope().attention_factor,
+                   (0.05 * std::log(4.0) + 1.0) / (0.2 * std::log(4.0) + 1.0));
+  scaling["attention_factor"] = 1.25;
+  EXPECT_EQ(rope().attention_factor, 1.25);
+}
+
 TEST(Config, APartOfAHeadMayBeRotated) {
+  const auto rotary_dim = [](const json& config) {
+    return parse_decoder_config(ConfigReader(config, "config.json"), {.partial_rotary = true})
+        .attention_kinds[0]
+        .rope.rotary_dim;
+  };
   json config = minimal();
   config["partial_rotary_factor"] = 0.5;
-  EXPECT_EQ(parse(config).attention_kinds[0].rope.rotary_dim, 2);
+  EXPECT_EQ(rotary_dim(config), 2);
   config["rope_parameters"] = {{"partial_rotary_factor", 1.0}};  // the nearer one counts
+  EXPECT_EQ(rotary_dim(config), 4);
+  for (const double wrong : {0.3, 1.5}) {
+    config["rope_parameters"] = {{"partial_rotary_factor", wrong}};
+    EXPECT_THROW(rotary_dim(config), Error) << wrong;
+  }
+}
+
+TEST(Config, WholeHeadsAreRotatedWhereTheArchitectureSaysSo) {
+  json config = minimal();
+  config["partial_rotary_factor"] = 0.5;
   EXPECT_EQ(parse(config).attention_kinds[0].rope.rotary_dim, 4);
-  EXPECT_THAT(message("partial_rotary_factor", 0.3), HasSubstr("an even number of the head_dim 4"));
-  EXPECT_THAT(message("partial_rotary_factor", 1.5), HasSubstr("partial_rotary_factor is 1.5"));
+  EXPECT_THAT(message("rope_scaling",
+                      {{"type", "linear"}, {"factor", 2.0}, {"partial_rotary_factor", 0.5}}),
+              HasSubstr("rope_scaling.partial_rotary_factor is 0.5; this architecture"));
 }
 
 TEST(Config, LayerTypesSayWhichLayersHaveTheWindow) {
@@ -152,7 +197,7 @@ TEST(Config, AnErrorNamesFileKeyValueAndWhatIsAllowed) {
   EXPECT_THAT(message("num_hidden_layers", 5000), HasSubstr("from 1 to 4096"));
   EXPECT_THAT(message("num_attention_heads", 5), HasSubstr("must divide hidden_size (12)"));
   EXPECT_THAT(message("num_key_value_heads", 2), HasSubstr("must divide num_attention_heads (3)"));
-  EXPECT_THAT(message("head_dim", 5), HasSubstr("needs an even number"));
+  EXPECT_THAT(message("head_dim", 5), HasSubstr("needs an even head_dim, got 5"));
   EXPECT_THAT(message("hidden_act", "swoosh"),
               AllOf(HasSubstr("hidden_act is \"swoosh\""), HasSubstr("silu")));
   EXPECT_THAT(message("rms_norm_eps", 0), HasSubstr("must be a number above 0"));
@@ -160,9 +205,9 @@ TEST(Config, AnErrorNamesFileKeyValueAndWhatIsAllowed) {
   EXPECT_THAT(message("attention_dropout", 1.0), HasSubstr("from 0 to below 1"));
   EXPECT_THAT(message("eos_token_id", "</s>"), HasSubstr("token id"));
   EXPECT_THAT(message("rope_scaling", 3), HasSubstr("must be an object"));
-  EXPECT_THAT(message("rope_scaling", {{"type", "yarn"}, {"factor", 2.0}}),
-              AllOf(HasSubstr("rope_scaling.type is \"yarn\""),
-                    HasSubstr("default linear llama3 longrope")));
+  EXPECT_THAT(message("rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}),
+              AllOf(HasSubstr("rope_scaling.type is \"dynamic\""),
+                    HasSubstr("default linear llama3 longrope su yarn")));
   EXPECT_THAT(message("rope_scaling", {{"type", "linear"}}), HasSubstr("rope_scaling.factor"));
   json factors = long_rope();
   factors["long_factor"] = {1.0, 0.0};

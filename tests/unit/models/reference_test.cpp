@@ -76,8 +76,9 @@ TEST_P(TinyReference, ThroughTheCache) {
 INSTANTIATE_TEST_SUITE_P(Models, TinyReference,
                          ::testing::Values("llama_tied", "llama3_rope_head_dim",
                                            "llama_bias_linear_rope", "mistral_window", "qwen2",
-                                           "qwen2_layer_windows", "qwen3", "phi3_long", "phi4_mini",
-                                           "gemma2", "gemma3", "llama_vocab_32003"),
+                                           "qwen2_layer_windows", "qwen2_yarn", "qwen3",
+                                           "mistral_yarn", "phi3_long", "phi4_mini", "gemma2",
+                                           "gemma3", "llama_vocab_32003"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace

@@ -456,6 +456,64 @@ TEST(chat_template, BoundsWorkAndMemory) {
   expect_refused(hostile);
 }
 
+TEST(chat_template, BoundsTheWorkOnPartsThatAreShared) {
+  // Nested 100 deep, these tuples have 2^100 leaves.
+  const std::string nest =
+      "{% set a = namespace(x=(), y=()) %}{% for i in range(100) %}{% set a.x = (a.x, a.x) %}"
+      "{% set a.y = (a.y, a.y) %}{% endfor %}";
+  expect_all(
+      {{nest + "{{ {a.x: 1} | length }} {{ a.x in {} }} {{ {}.get(a.x) }}", "1 False None"}});
+  // Nested 20 deep, one comparison is cheap and a million of them are not.
+  const std::string shallow =
+      "{% set a = namespace(x=(), y=()) %}{% for i in range(20) %}{% set a.x = (a.x, a.x) %}"
+      "{% set a.y = (a.y, a.y) %}{% endfor %}{% set d = {a.x: 1} %}";
+  expect_all({{shallow + "{{ d[a.y] }}", "1"}});
+  expect_refused({
+      nest + "{{ {a.x: 1}[a.y] }}",
+      nest + "{{ a.x in [a.y] }}",
+      nest + "{{ a.x < a.y }}",
+      nest + "{{ a.x | string }}",
+      shallow + "{% for i in range(99999) %}{{ d[a.y] }}{% endfor %}",
+      shallow + "{% for i in range(99999) %}{{ d == {a.y: 1} }}{% endfor %}",
+      "{% set x = 'a' * 10**7 %}{% set y = 'a' * 10**7 %}{% for i in range(99999) %}{{ x < y }}"
+      "{% endfor %}",
+  });
+}
+
+TEST(chat_template, BoundsTheNamesOfACallAndOfAMacro) {
+  const auto names = [](int count, const std::string& behind) {
+    std::string list;
+    for (int i = 0; i < count; ++i) list += (i == 0 ? "n" : ", n") + std::to_string(i) + behind;
+    return list;
+  };
+  expect_all(
+      {{"{{ dict(" + names(1000, "=1") + ") | length }}", "1000"},
+       {"{% macro m(" + names(1000, "") + ") %}{{ n999 }}{% endmacro %}{{ m(n999=7) }}", "7"}});
+  expect_refused({"{{ dict(" + names(1001, "=1") + ") }}",
+                  "{% macro m(" + names(1001, "") + ") %}{% endmacro %}"});
+}
+
+TEST(chat_template, SearchesInLinearTime) {
+  // Comparing anew at every position would take 10^12 steps for each of these.
+  const std::string texts =
+      "{% set x = 'a' * 3000000 %}{% set y = 'a' * 1000000 %}{% set z = 'b' ~ y %}"
+      "{% set y = y ~ 'b' %}";
+  expect_all({
+      {texts + "{{ x.find(y) }} {{ x.rfind(z) }} {{ x.count(y) }} {{ y in x }} "
+               "{{ x.split(y) | length }} {{ x.rsplit(z) | length }} {{ x.replace(y, '') == x }} "
+               "{{ x.partition(y)[1] }}|{{ x.rpartition(z)[1] }}",
+       "-1 -1 0 False 1 1 True |"},
+  });
+  const std::string words =
+      "{% set w = 'abcabcabd' * 9 %}{% set x = 'abcabc' ~ w ~ '-' ~ w ~ 'abcabcabc' %}";
+  expect_all({
+      {words + "{{ x.find(w) }} {{ x.find(w, 7) }} {{ x.rfind(w) }} {{ x.count(w) }} {{ w in x }} "
+               "{{ x.split(w) }} {{ x.rsplit(w, 1)[1] }} {{ x.replace(w, '+') }} "
+               "{{ x.find(w ~ 'x') }} {{ x.rfind('x' ~ w) }}",
+       "6 88 88 2 True ['abcabc', '-', 'abcabcabc'] abcabcabc abcabc+-+abcabcabc -1 -1"},
+  });
+}
+
 TEST(chat_template, BoundsTheDepthOfTheSyntax) {
   const auto repeat = [](const std::string& piece, int count) {
     std::string out;
