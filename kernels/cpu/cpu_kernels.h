@@ -1,6 +1,7 @@
 #pragma once
 
 #include <nibble/kernels/cpu_isa.h>
+#include <nibble/kernels/decoder.h>
 #include <nibble/kernels/fake_quant.h>
 #include <nibble/kernels/int8_linear.h>
 #include <nibble/kernels/int8_weight_linear.h>
@@ -22,6 +23,14 @@ struct Int8LinearKernels {
                    void* scratch);
 };
 
+struct DecoderKernels {
+  void (*rms_norm)(const RmsNormParams& params, int64_t row_begin, int64_t row_end);
+  void (*swiglu)(const SwigluParams& params, int64_t begin, int64_t end);
+  void (*rotate)(const RotaryParams& params, int64_t token_begin, int64_t token_end);
+  void (*decode_attention)(const DecodeAttentionParams& params, int64_t begin, int64_t end,
+                           void* scratch);
+};
+
 using Int8WeightLinearKernel = void (*)(const Int8WeightLinearParams& params, int64_t row_begin,
                                         int64_t row_end, void* scratch);
 using QuantizedLinearKernel = void (*)(const QuantizedLinearParams& params, int64_t row_begin,
@@ -30,6 +39,8 @@ using QuantizedLinearKernel = void (*)(const QuantizedLinearParams& params, int6
 // Each lives in a file that is compiled for its instruction set.
 extern const CpuKernels kAvx2Kernels;
 extern const CpuKernels kAvx512Kernels;
+extern const DecoderKernels kAvx2Decoder;
+extern const DecoderKernels kAvx512Decoder;
 extern const Int8LinearKernels kAvx2Int8Linear;
 extern const Int8LinearKernels kAvx512VnniInt8Linear;
 extern const Int8WeightLinearKernel kAvx2Int8WeightLinear;

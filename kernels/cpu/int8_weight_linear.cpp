@@ -19,10 +19,10 @@ cpu::Int8WeightLinearKernel kernel_of(CpuIsa isa) {
 }  // namespace
 
 int64_t int8_weight_linear_scratch_bytes(const Int8WeightLinearParams& params) {
-  // The input as float32, filled up to whole registers.
+  // The input as float32, with room for the whole register that a group may end in.
   constexpr int64_t kLanes = 16;
   return static_cast<int64_t>(sizeof(float)) * params.tokens *
-         ((params.cols + kLanes - 1) / kLanes * kLanes);
+         ((params.cols + kLanes - 1) / kLanes * kLanes + kLanes);
 }
 
 void int8_weight_linear_cpu(const Int8WeightLinearParams& params, int64_t row_begin,

@@ -163,6 +163,16 @@ NIBBLE_HD Avx2 fused_multiply_add(Avx2 a, Avx2 b, Avx2 c) {
 NIBBLE_HD Avx2 divide(Avx2 a, Avx2 b) { return Avx2(_mm256_div_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx2 reciprocal(Avx2 a) { return divide(Avx2(1.0f), a); }
 
+/// The nearest integer, halves to even.
+NIBBLE_HD Avx2 round_to_integer(Avx2 a) {
+  return Avx2(_mm256_round_ps(a.lanes, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+/// 2^a for integers -126..127.
+NIBBLE_HD Avx2 power_of_two(Avx2 a) {
+  const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(a.lanes), _mm256_set1_epi32(127));
+  return Avx2(_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23)));
+}
+
 template <class T>
 NIBBLE_HD Avx2 round_to(Avx2 a) {
   if constexpr (std::is_same_v<T, BFloat16>) {

@@ -141,6 +141,16 @@ NIBBLE_HD Avx512 fused_multiply_add(Avx512 a, Avx512 b, Avx512 c) {
 NIBBLE_HD Avx512 divide(Avx512 a, Avx512 b) { return Avx512(_mm512_div_ps(a.lanes, b.lanes)); }
 NIBBLE_HD Avx512 reciprocal(Avx512 a) { return divide(Avx512(1.0f), a); }
 
+/// The nearest integer, halves to even.
+NIBBLE_HD Avx512 round_to_integer(Avx512 a) {
+  return Avx512(_mm512_roundscale_ps(a.lanes, _MM_FROUND_TO_NEAREST_INT));
+}
+/// 2^a for integers -126..127.
+NIBBLE_HD Avx512 power_of_two(Avx512 a) {
+  const __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(a.lanes), _mm512_set1_epi32(127));
+  return Avx512(_mm512_castsi512_ps(_mm512_slli_epi32(biased, 23)));
+}
+
 template <class T>
 NIBBLE_HD Avx512 round_to(Avx512 a) {
   if constexpr (std::is_same_v<T, BFloat16>) {

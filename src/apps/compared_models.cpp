@@ -3,7 +3,6 @@
 #include <nibble/core/error.h>
 #include <nibble/io/file.h>
 #include <nibble/quantization/quantize.h>
-#include <nibble/quantization/quantized_checkpoint.h>
 #include <nibble/train/trained_model.h>
 
 #include <algorithm>
@@ -70,13 +69,13 @@ eval::LoadedModel load(const std::string& path, const std::optional<QuantizeConf
   if (trained.quantizer) {
     config = QuantizeConfig{trained.quantizer->spec(), trained.quantizer->options()};
   }
-  auto model =
-      models::load_model(*trained.checkpoint, {.dtype = config ? trained.dtype : compute.dtype});
-  if (trained.is_quantized) restore_quantization(*model, *trained.checkpoint);
-  if (config) {
-    quantize_(*model, *config);
-    model->to(compute.dtype);
+  if (!config) {
+    auto model = eval::load_for_inference(*trained.checkpoint, compute);
+    return {std::move(trained.checkpoint), std::move(model)};
   }
+  auto model = models::load_model(*trained.checkpoint, {.dtype = trained.dtype});
+  quantize_(*model, *config);
+  model->to(compute.dtype);
   model->to(compute.device);
   return {std::move(trained.checkpoint), std::move(model)};
 }

@@ -20,14 +20,18 @@ void check_whole_blocks(size_t elements) {
                kGgmlBlock);
 }
 
+void check_a_scale_each(size_t codes, size_t scales) {
+  check_whole_blocks(codes);
+  NIBBLE_CHECK(codes / kGgmlBlock == scales, codes, " codes need ", codes / kGgmlBlock,
+               " scales, got ", scales);
+}
+
 }  // namespace
 
 std::vector<std::byte> encode_q4_0(std::span<const int8_t> codes,
                                    std::span<const numerics::Float16> scales) {
   constexpr size_t kBytes = sizeof(uint16_t) + kHalf;
-  check_whole_blocks(codes.size());
-  NIBBLE_CHECK(codes.size() / kGgmlBlock == scales.size(), codes.size(), " codes need ",
-               codes.size() / kGgmlBlock, " scales, got ", scales.size());
+  check_a_scale_each(codes.size(), scales.size());
   std::vector<std::byte> out(scales.size() * kBytes);
   for (size_t i = 0; i < scales.size(); ++i) {
     std::byte* block = out.data() + i * kBytes;
@@ -37,6 +41,19 @@ std::vector<std::byte> encode_q4_0(std::span<const int8_t> codes,
       block[sizeof(uint16_t) + j] =
           static_cast<std::byte>((code[j] + 8) | ((code[j + kHalf] + 8) << 4));
     }
+  }
+  return out;
+}
+
+std::vector<std::byte> encode_q8_0(std::span<const int8_t> codes,
+                                   std::span<const numerics::Float16> scales) {
+  constexpr size_t kBytes = sizeof(uint16_t) + kGgmlBlock;
+  check_a_scale_each(codes.size(), scales.size());
+  std::vector<std::byte> out(scales.size() * kBytes);
+  for (size_t i = 0; i < scales.size(); ++i) {
+    std::byte* block = out.data() + i * kBytes;
+    put_scale(block, scales[i]);
+    std::memcpy(block + sizeof(uint16_t), codes.data() + i * kGgmlBlock, kGgmlBlock);
   }
   return out;
 }

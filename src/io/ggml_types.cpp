@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <type_traits>
 
 // Block layouts: ggml-common.h of github.com/ggml-org/ggml. All fields are bytes, so a block may
 // stand at any address; 16- and 32-bit fields are little-endian.
@@ -179,10 +180,21 @@ void dequantize_blocks(const std::byte* data, int64_t blocks, float* out) {
   }
 }
 
+void split_q8_0(const std::byte* data, int64_t blocks, int8_t* codes, float* scales) {
+  for (int64_t i = 0; i < blocks; ++i) {
+    BlockQ8_0 block;
+    std::memcpy(&block, data + i * static_cast<int64_t>(sizeof(block)), sizeof(block));
+    std::memcpy(codes + i * kBlock, block.codes, kBlock);
+    scales[i] = static_cast<float>(block.scale);
+  }
+}
+
 template <class Block, int64_t kBytes>
 constexpr GgmlType quantized(uint32_t id, std::string_view name) {
   static_assert(sizeof(Block) == kBytes, "the block layout has padding");
-  return {id, name, Block::kElements, kBytes, std::nullopt, dequantize_blocks<Block>};
+  GgmlType type{id, name, Block::kElements, kBytes, std::nullopt, dequantize_blocks<Block>};
+  if constexpr (std::is_same_v<Block, BlockQ8_0>) type.split_int8 = split_q8_0;
+  return type;
 }
 
 constexpr GgmlType plain(uint32_t id, std::string_view name, DType dtype, int64_t bytes) {

@@ -14,6 +14,7 @@
 #include <map>
 
 #include "gguf_architectures.h"
+#include "gguf_int8.h"
 #include "gguf_metadata.h"
 #include "gguf_rope.h"
 #include "gguf_tokenizer.h"
@@ -92,6 +93,13 @@ class GgufCheckpoint final : public Checkpoint {
     const TensorData stored = file_.read(in_file);
     const int64_t heads = rotary_heads(in_file);
     return heads == 0 ? stored : unpermute_rows(stored, heads);
+  }
+  std::optional<Int8Matrix> read_int8(const std::string& name) const override {
+    const std::string& in_file = name_in_file(name);
+    std::optional<Int8Matrix> matrix = int8_matrix_of(file_.at(in_file));
+    const int64_t heads = rotary_heads(in_file);
+    if (!matrix || heads == 0) return matrix;
+    return Int8Matrix{unpermute_rows(matrix->codes, heads), unpermute_rows(matrix->scales, heads)};
   }
 
   std::string tokenizer_json() const override { return gguf_tokenizer_json(file_); }

@@ -140,6 +140,10 @@ class HfCheckpoint final : public Checkpoint, public FileMetadata {
     NIBBLE_CHECK(found != tensors_.end(), path_.string(), ": no tensor named \"", name, "\"");
     return found->second->at(name);
   }
+  std::optional<Int8Matrix> read_int8(const std::string& name) const override {
+    read(name);
+    return std::nullopt;  // Hugging Face has no name for it: a quantized checkpoint's view knows it
+  }
 
   std::optional<std::string> metadata(const std::string& key) const override {
     for (const auto& file : files_) {

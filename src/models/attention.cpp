@@ -1,5 +1,6 @@
 #include <nibble/core/error.h>
 #include <nibble/models/attention.h>
+#include <nibble/ops/decoder.h>
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
@@ -112,10 +113,18 @@ Tensor AttentionImpl::forward(const Tensor& input, const AttentionContext& conte
   return o_proj->forward(output.transpose(1, 2).flatten(2));
 }
 
+double AttentionImpl::attention_scale() const {
+  return config_.attention_scale.value_or(1.0 / std::sqrt(config_.head_dim));
+}
+
 Tensor AttentionImpl::attend(const Tensor& query, const Tensor& key, const Tensor& value,
                              const AttentionMask& mask) const {
   const std::optional<Tensor> bias = mask.bias.defined() ? std::optional(mask.bias) : std::nullopt;
   const double dropout = is_training() ? config_.attention_dropout : 0.0;
+  if (query.size(2) == 1 && dropout == 0.0 && ops::runs_decoder_kernels(query) &&
+      ops::can_run_decode_attention(config_.head_dim)) {
+    return ops::decode_attention(query, key, value, bias, attention_scale());
+  }
   if (query.size(2) == 1) {
     // One token: the heads of a group are the rows of one small product, so the cached keys and
     // values need not be repeated for each of them.
@@ -133,7 +142,7 @@ Tensor AttentionImpl::attend(const Tensor& query, const Tensor& key, const Tenso
 
 Tensor AttentionImpl::attend_soft_capped(const Tensor& query, const Tensor& key,
                                          const Tensor& value, const AttentionMask& mask) const {
-  const double scale = config_.attention_scale.value_or(1.0 / std::sqrt(config_.head_dim));
+  const double scale = attention_scale();
   // The heads of a group and the queries are the rows of one product with their common keys, which
   // are read where they lie.
   const int64_t kv_heads = config_.num_kv_heads, tokens = query.size(2);

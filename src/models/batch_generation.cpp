@@ -4,7 +4,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <limits>
@@ -130,7 +130,7 @@ BatchGeneration generate_batch(CausalLMImpl& model, std::span<const std::vector<
     rows.emplace_back(model.config(), prompt, options);
     result.cost.prefill_tokens += rows.back().prompt_length();
   }
-  const at::NoGradGuard no_grad;
+  const c10::InferenceMode inference;
   const EvalScope eval(model);
   PaddedBatch batch(model, rows);
   Stopwatch watch;

@@ -52,6 +52,25 @@ void set_rotation(KVCache& cache, const ModelConfig& config, const Tensor& posit
   cache.set_rotation(rotation_of(config, positions.max().item<int64_t>() + 1));
 }
 
+/// An output projection over the weight of `embedding` in the state that `original` has.
+nn::Linear tied_head(const nn::EmbeddingImpl& embedding, const nn::LinearImpl& original) {
+  if (embedding.is_int8()) {
+    nn::Linear tied(
+        at::empty({embedding.rows(), embedding.features()}, at::TensorOptions(at::kMeta)),
+        Tensor());
+    tied->load_int8(embedding.int8_weight,
+                    c10::typeMetaToScalarType(embedding.output_options().dtype()));
+    return tied;
+  }
+  nn::Linear tied(embedding.weight, Tensor());
+  if (original.spec()) {
+    tied->prepare(*original.spec());
+    tied->set_fake_quant_enabled(original.activation_fake_quant_enabled(),
+                                 original.weight_fake_quant_enabled());
+  }
+  return tied;
+}
+
 }  // namespace
 
 DecoderLayerImpl::DecoderLayerImpl(const ModelConfig& config, int64_t layer,
@@ -173,11 +192,13 @@ KVCache DecoderLMImpl::make_cache(int64_t batch, int64_t capacity) const {
                   .num_kv_heads = c.num_kv_heads,
                   .capacity = capacity,
                   .head_dim = c.head_dim},
-                 model->embed_tokens->weight.options().requires_grad(false));
+                 model->embed_tokens->output_options());
 }
 
 bool DecoderLMImpl::has_tied_embeddings() const {
-  return lm_head->weight.is_same(model->embed_tokens->weight);
+  const nn::EmbeddingImpl& embedding = *model->embed_tokens;
+  return embedding.is_int8() ? lm_head->int8_weight.is_same(embedding.int8_weight)
+                             : lm_head->weight.is_same(embedding.weight);
 }
 
 std::shared_ptr<torch::nn::Module> DecoderLMImpl::clone(
@@ -191,13 +212,8 @@ std::shared_ptr<torch::nn::Module> DecoderLMImpl::clone(
   copy->model = replace("model", model);
   copy->lm_head = replace("lm_head", lm_head);
   if (has_tied_embeddings()) {
-    nn::Linear tied(copy->model->embed_tokens->weight, Tensor());
-    if (lm_head->spec()) {
-      tied->prepare(*lm_head->spec());
-      tied->set_fake_quant_enabled(lm_head->activation_fake_quant_enabled(),
-                                   lm_head->weight_fake_quant_enabled());
-    }
-    copy->lm_head = copy->replace_module("lm_head", tied);
+    copy->lm_head =
+        copy->replace_module("lm_head", tied_head(*copy->model->embed_tokens, *lm_head));
   }
   copy->train(is_training());
   return copy;

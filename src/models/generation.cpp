@@ -3,7 +3,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 
@@ -64,7 +64,7 @@ Generation generate(CausalLMImpl& model, std::span<const int64_t> prompt,
                     const GenerationOptions& options) {
   check_options(options);
   GeneratedRow row(model.config(), prompt, options);
-  const at::NoGradGuard no_grad;
+  const c10::InferenceMode inference;
   const EvalScope eval(model);
   PrefixCache own;
   PrefixCache& kept = options.cache ? *options.cache : own;

@@ -1,5 +1,6 @@
 #include <nibble/core/error.h>
 #include <nibble/models/layers.h>
+#include <nibble/ops/decoder.h>
 
 #include <ATen/Functions.h>
 
@@ -28,6 +29,9 @@ void RMSNormImpl::pretty_print(std::ostream& stream) const {
 }
 
 Tensor RMSNormImpl::forward(const Tensor& input) const {
+  if (ops::runs_decoder_kernels(input) && input.scalar_type() == weight.scalar_type()) {
+    return ops::rms_norm(input, weight, eps_, weight_offset_);
+  }
   if (weight_offset_ == 0.0) return at::rms_norm(input, weight.sizes(), weight, eps_);
   // The sum would lose bits in a 16-bit dtype.
   const at::ScalarType wide = at::promote_types(input.scalar_type(), at::kFloat);
@@ -78,16 +82,24 @@ Tensor activate(Activation activation, const Tensor& x) {
   fail("no such activation");
 }
 
+/// activation(gate) * up.
+Tensor gated(Activation activation, const Tensor& gate, const Tensor& up) {
+  if (activation == Activation::kSilu && ops::runs_decoder_kernels(gate)) {
+    return ops::swiglu(gate, up);
+  }
+  return activate(activation, gate) * up;
+}
+
 }  // namespace
 
 Tensor GatedMLPImpl::forward(const Tensor& input) {
   if (config_.fused_projections) {
     const auto halves = gate_up_proj->forward(input).chunk(2, -1);
-    return down_proj->forward(activate(config_.activation, halves[0]) * halves[1]);
+    return down_proj->forward(gated(config_.activation, halves[0], halves[1]));
   }
   const nn::SharedInput shared(input);
-  const Tensor gate = activate(config_.activation, gate_proj->forward_shared(shared));
-  return down_proj->forward(gate * up_proj->forward_shared(shared));
+  const Tensor gate = gate_proj->forward_shared(shared);
+  return down_proj->forward(gated(config_.activation, gate, up_proj->forward_shared(shared)));
 }
 
 }  // namespace nibble::models

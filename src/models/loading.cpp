@@ -2,6 +2,8 @@
 #include <nibble/models/loading.h>
 #include <nibble/models/registry.h>
 #include <nibble/models/structure.h>
+#include <nibble/nn/embedding.h>
+#include <nibble/nn/linear.h>
 #include <nibble/tensor_io/tensor_data.h>
 
 #include <ATen/Functions.h>
@@ -82,16 +84,81 @@ void check_names(const io::Checkpoint& checkpoint, const StoredNames& stored_nam
   if (stores_tied_head) check_stored_head(checkpoint, head, embedding);
 }
 
+void check_shape(const io::Checkpoint& checkpoint, const std::string& name, at::IntArrayRef stored,
+                 at::IntArrayRef needed) {
+  NIBBLE_CHECK(stored == needed, checkpoint.path().string(), ": ", name, " has shape ", stored,
+               "; the configuration needs ", needed);
+}
+
 at::Tensor read_parameter(const io::Checkpoint& checkpoint, const std::string& name,
                           at::IntArrayRef shape, const LoadOptions& options) {
   const at::Tensor stored = tensor_io::to_tensor(checkpoint.read(name));
-  NIBBLE_CHECK(stored.sizes() == shape, checkpoint.path().string(), ": ", name, " has shape ",
-               stored.sizes(), "; the configuration needs ", shape);
+  check_shape(checkpoint, name, stored.sizes(), shape);
   NIBBLE_CHECK(stored.is_floating_point(), checkpoint.path().string(), ": ", name, " is stored as ",
                stored.scalar_type(), "; a parameter must be floating point");
   return stored.to(at::TensorOptions(options.dtype).device(options.device),
                    /*non_blocking=*/false, /*copy=*/true);
 }
+
+/// The int8 weights of a model that is built with placeholders for them.
+class Int8Weights {
+ public:
+  Int8Weights(const io::Checkpoint& checkpoint, const LoadOptions& options)
+      : checkpoint_(checkpoint), options_(options) {}
+
+  /// The placeholder of a matrix that the file keeps as int8; undefined for another tensor.
+  at::Tensor read(const std::string& name, at::IntArrayRef shape) {
+    const auto matrix = checkpoint_.read_int8(name);
+    if (!matrix) return {};
+    check_shape(checkpoint_, name, matrix->codes.shape, shape);
+    const auto in_memory = [&](const io::TensorData& data) {
+      return tensor_io::to_tensor(data).to(at::TensorOptions().device(options_.device),
+                                           /*non_blocking=*/false, /*copy=*/true);
+    };
+    placed_.push_back({name,
+                       placeholder(shape, options_),
+                       {in_memory(matrix->codes), in_memory(matrix->scales)}});
+    return placed_.back().placeholder;
+  }
+
+  static at::Tensor placeholder(at::IntArrayRef shape, const LoadOptions& options) {
+    return at::empty(shape, at::TensorOptions(options.dtype).device(at::kMeta));
+  }
+
+  /// Puts them where the placeholders are.
+  void place(CausalLMImpl& model) const {
+    for (const Placed& placed : placed_) {
+      for (const auto& module : model.modules()) {
+        if (auto* embedding = module->as<nn::EmbeddingImpl>()) replace(placed, *embedding);
+        if (auto* linear = module->as<nn::LinearImpl>()) replace(placed, *linear);
+      }
+      for (const at::Tensor& parameter : model.parameters()) {
+        NIBBLE_CHECK(!parameter.is_same(placed.placeholder), checkpoint_.path().string(), ": ",
+                     placed.name,
+                     " is int8, and a module that is neither a nibble::nn::Embedding "
+                     "nor a nibble::nn::Linear uses it; load it as floating point (keep_int8)");
+      }
+    }
+  }
+
+ private:
+  struct Placed {
+    std::string name;
+    at::Tensor placeholder;
+    nn::Int8Weight weight;
+  };
+
+  template <class Module>
+  void replace(const Placed& placed, Module& module) const {
+    if (module.weight.is_same(placed.placeholder)) module.load_int8(placed.weight, options_.dtype);
+  }
+
+  const io::Checkpoint& checkpoint_;
+  const LoadOptions& options_;
+  std::vector<Placed> placed_;
+};
+
+bool may_stay_int8(const std::string& name) { return name == kEmbeddingName || name == kHeadName; }
 
 std::string origin_of(const io::Checkpoint& checkpoint) {
   return std::filesystem::is_directory(checkpoint.path())
@@ -115,10 +182,19 @@ std::shared_ptr<CausalLMImpl> load_model(const io::Checkpoint& checkpoint,
   const std::string origin = origin_of(checkpoint);
   const StoredNames stored_name(checkpoint);
   check_names(checkpoint, stored_name, origin);
-  return make_model(checkpoint.config(), origin,
-                    ParameterSource([&](const std::string& name, at::IntArrayRef shape) {
-                      return read_parameter(checkpoint, stored_name(name), shape, options);
-                    }));
+  Int8Weights int8(checkpoint, options);
+  const auto read = [&](const std::string& name, at::IntArrayRef shape) {
+    if (options.without.count(name) != 0) return Int8Weights::placeholder(shape, options);
+    if (options.keep_int8 && may_stay_int8(name)) {
+      if (at::Tensor placeholder = int8.read(stored_name(name), shape); placeholder.defined()) {
+        return placeholder;
+      }
+    }
+    return read_parameter(checkpoint, stored_name(name), shape, options);
+  };
+  auto model = make_model(checkpoint.config(), origin, ParameterSource(read));
+  int8.place(*model);
+  return model;
 }
 
 }  // namespace models

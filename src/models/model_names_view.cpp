@@ -28,6 +28,9 @@ class ModelNamesView final : public io::Checkpoint {
   io::TensorData read(const std::string& name) const override {
     return stored_->read(stored_name_(name));
   }
+  std::optional<io::Int8Matrix> read_int8(const std::string& name) const override {
+    return stored_->read_int8(stored_name_(name));
+  }
 
   const std::filesystem::path& path() const override { return stored_->path(); }
   const nlohmann::json& config() const override { return stored_->config(); }

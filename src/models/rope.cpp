@@ -1,5 +1,6 @@
 #include <nibble/core/error.h>
 #include <nibble/models/rope.h>
+#include <nibble/ops/decoder.h>
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
@@ -100,6 +101,7 @@ RotaryTables RotaryEmbedding::tables(const Tensor& position_ids, at::ScalarType 
 }
 
 Tensor apply_rotary(const Tensor& x, const RotaryTables& tables) {
+  if (ops::runs_decoder_kernels(x)) return ops::rotate(x, tables.cos, tables.sin);
   const int64_t rotary_dim = tables.cos.size(-1);
   if (rotary_dim < x.size(-1)) {
     return at::cat({apply_rotary(x.narrow(-1, 0, rotary_dim), tables),

@@ -3,6 +3,7 @@
 #include <nibble/io/safetensors.h>
 #include <nibble/io/staged_directory.h>
 #include <nibble/models/saving.h>
+#include <nibble/nn/embedding.h>
 #include <nibble/nn/linear.h>
 #include <nibble/nn/parameters.h>
 #include <nibble/tensor_io/dtypes.h>
@@ -19,10 +20,12 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-void check_no_quantized_linear(const CausalLMImpl& model) {
+void check_full_precision(const CausalLMImpl& model) {
   for (const auto& module : model.named_modules()) {
     const auto* linear = module.value()->as<nn::LinearImpl>();
-    NIBBLE_CHECK(!linear || linear->state() != nn::LinearState::kQuantized, module.key(),
+    const auto* embedding = module.value()->as<nn::EmbeddingImpl>();
+    NIBBLE_CHECK((!linear || linear->weight.defined()) && (!embedding || !embedding->is_int8()),
+                 module.key(),
                  " is quantized; save_checkpoint() writes full-precision models, save_quantized() "
                  "quantized ones");
   }
@@ -38,7 +41,7 @@ json saved_config(const CausalLMImpl& model, at::ScalarType dtype) {
 }  // namespace
 
 void save_checkpoint(const CausalLMImpl& model, const fs::path& path, const SaveOptions& options) {
-  check_no_quantized_linear(model);
+  check_full_precision(model);
   const auto parameters = nn::unique_named_parameters(model);
   const at::ScalarType dtype = options.dtype.value_or(parameters.front().second.scalar_type());
   const json config = saved_config(model, dtype);

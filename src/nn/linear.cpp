@@ -1,6 +1,5 @@
 #include <nibble/core/error.h>
 #include <nibble/nn/linear.h>
-#include <nibble/numerics/pack_int4.h>
 #include <nibble/ops/autocast.h>
 #include <nibble/ops/fake_quant.h>
 
@@ -13,18 +12,14 @@
 #include <tuple>
 #include <utility>
 
+#include "linear_support.h"
+
 namespace nibble::nn {
 namespace {
 
 using torch::Tensor;
 
 constexpr const char* kArchiveKey = "nibble_quantization";
-
-bool is_symmetric(const QuantizationSpec& spec) { return spec.grid == WeightGrid::kSymmetric; }
-
-std::optional<Tensor> optional(const Tensor& tensor) {
-  return tensor.defined() ? std::optional(tensor) : std::nullopt;
-}
 
 int64_t bytes_of(const Tensor& tensor) {
   return tensor.defined() ? static_cast<int64_t>(tensor.nbytes()) : 0;
@@ -69,8 +64,14 @@ LinearImpl::LinearImpl(Tensor existing_weight, Tensor existing_bias)
 }
 
 void LinearImpl::reset() {
+  // clone() calls this on an empty copy and then fills what it finds registered.
+  if (state_ == LinearState::kInt8) {
+    register_int8_buffers(
+        {torch::empty_like(int8_weight.codes), torch::empty_like(int8_weight.scales)});
+    register_bias(options.bias() ? torch::empty_like(bias) : Tensor());
+    return;
+  }
   if (state_ == LinearState::kQuantized) {
-    // clone() calls this on an empty copy and then fills what it finds registered.
     register_quantized_buffers(torch::empty_like(packed_weight), torch::empty_like(scales),
                                zeros.defined() ? torch::empty_like(zeros) : Tensor());
     register_bias(options.bias() ? torch::empty_like(bias) : Tensor());
@@ -89,8 +90,7 @@ void LinearImpl::register_bias(Tensor value) {
 }
 
 void LinearImpl::reset_parameters() {
-  NIBBLE_CHECK(state_ != LinearState::kQuantized,
-               "a quantized Linear has no parameters to initialize");
+  NIBBLE_CHECK(weight.defined(), "a quantized Linear has no parameters to initialize");
   torch::nn::init::kaiming_uniform_(weight, std::sqrt(5.0));
   if (bias.defined()) {
     const double bound = 1.0 / std::sqrt(static_cast<double>(options.in_features()));
@@ -102,7 +102,7 @@ void LinearImpl::pretty_print(std::ostream& stream) const {
   stream << std::boolalpha << "nibble::nn::Linear(in_features=" << options.in_features()
          << ", out_features=" << options.out_features() << ", bias=" << options.bias();
   if (state_ == LinearState::kFakeQuantized) stream << ", fake-quantized " << to_string(*spec_);
-  if (state_ == LinearState::kQuantized) stream << ", quantized " << to_string(*spec_);
+  if (!weight.defined()) stream << ", quantized " << stored_kind();
   stream << ")";
 }
 
@@ -110,6 +110,7 @@ Tensor LinearImpl::forward(const Tensor& input) { return forward_shared(SharedIn
 
 Tensor LinearImpl::forward_shared(const SharedInput& input) {
   if (state_ == LinearState::kQuantized) return forward_quantized(input);
+  if (state_ == LinearState::kInt8) return forward_int8(input.value());
   const Tensor& x = activation_fake_quant_enabled() ? input.fake_quantized() : input.value();
   if (weight_fake_quant_enabled()) {
     return ops::fake_quantized_linear(x, weight, bias, spec_->group_size, is_symmetric(*spec_),
@@ -118,106 +119,17 @@ Tensor LinearImpl::forward_shared(const SharedInput& input) {
   return at::linear(x, effective_weight(), bias);
 }
 
-Tensor LinearImpl::forward_quantized(const SharedInput& input) const {
-  const Tensor& value = input.value();
-  if (value.scalar_type() != compute_dtype_) {
-    return forward_quantized(SharedInput(value.to(compute_dtype_)));
-  }
-  const bool quantizes_input = spec_->quantizes_activations();
-  // Under autocast the weight's values are those of its own dtype, then rounded.
-  if (!runs_inference() || ops::matmul_dtype(value) != compute_dtype_) {
-    return at::linear(quantizes_input ? input.fake_quantized() : value, effective_weight(), bias);
-  }
-  if (quantizes_input && value.is_cpu()) {
-    const SharedInput::Quantized& x = input.quantized();
-    return ops::int8_linear(x.codes, x.scales, x.zeros, packed_weight, scales, optional(bias),
-                            compute_dtype_);
-  }
-  return ops::quantized_linear(quantizes_input ? input.fake_quantized() : value, packed_weight,
-                               scales, optional(zeros), bias, is_symmetric(*spec_));
-}
-
-bool LinearImpl::runs_inference() const { return !is_training() && !at::GradMode::is_enabled(); }
-
-Tensor LinearImpl::effective_weight() const {
-  switch (state_) {
-    case LinearState::kFullPrecision:
-      return weight;
-    case LinearState::kFakeQuantized:
-      return weight_fake_quant_
-                 ? ops::fake_quantize_weight(weight, spec_->group_size, is_symmetric(*spec_),
-                                             spec_->scale_dtype)
-                 : weight;
-    case LinearState::kQuantized:
-      return ops::dequantize_packed_weight(packed_weight, scales, optional(zeros),
-                                           options.in_features(), is_symmetric(*spec_),
-                                           compute_dtype_);
-  }
-  fail("nn::Linear is in no known state");
-}
-
-Tensor LinearImpl::codes() const {
-  NIBBLE_CHECK(state_ == LinearState::kQuantized, "only a quantized Linear has codes");
-  return ops::unpack_int4(packed_weight, options.in_features(), is_symmetric(*spec_));
-}
-
 int64_t LinearImpl::storage_bytes() const {
   return bytes_of(weight) + bytes_of(bias) + bytes_of(packed_weight) + bytes_of(scales) +
-         bytes_of(zeros);
+         bytes_of(zeros) + int8_weight.bytes();
 }
 
 void LinearImpl::prepare(const QuantizationSpec& spec) {
-  NIBBLE_CHECK(state_ != LinearState::kQuantized,
+  NIBBLE_CHECK(weight.defined(),
                "a quantized Linear cannot be prepared: its full-precision weight is gone");
   spec_ = check_spec(spec, options.in_features());
   state_ = LinearState::kFakeQuantized;
   set_fake_quant_enabled(true, true);
-}
-
-void LinearImpl::convert() {
-  NIBBLE_CHECK(state_ == LinearState::kFakeQuantized,
-               "convert() needs a prepared (fake-quantized) Linear");
-  torch::NoGradGuard no_grad;
-  NIBBLE_CHECK(weight.isfinite().all().item<bool>(),
-               "the weight holds NaN or infinite values, which no int4 code stands for");
-  auto [codes, scale, zero] =
-      ops::quantize_weight(weight, spec_->group_size, is_symmetric(*spec_), spec_->scale_dtype);
-  load_quantized(*spec_, ops::pack_int4(codes, is_symmetric(*spec_)), scale,
-                 is_symmetric(*spec_) ? Tensor() : zero, weight.scalar_type());
-}
-
-void LinearImpl::load_quantized(const QuantizationSpec& requested, Tensor packed, Tensor scale,
-                                Tensor zero, at::ScalarType compute_dtype) {
-  NIBBLE_CHECK(state_ != LinearState::kQuantized, "this Linear is quantized already");
-  const QuantizationSpec spec = check_spec(requested, options.in_features());
-  const auto rows = options.out_features();
-  const std::vector<int64_t> packed_shape{rows, numerics::packed_row_bytes(options.in_features())};
-  const std::vector<int64_t> scale_shape{rows, options.in_features() / spec.group_size};
-  NIBBLE_CHECK(packed.sizes() == packed_shape && packed.scalar_type() == at::kByte,
-               "packed_weight must be uint8 ", at::IntArrayRef(packed_shape), ", got ",
-               c10::toString(packed.scalar_type()), " ", packed.sizes());
-  NIBBLE_CHECK(scale.sizes() == scale_shape && scale.scalar_type() == spec.scale_dtype,
-               "scales must be ", c10::toString(spec.scale_dtype), " ",
-               at::IntArrayRef(scale_shape), ", got ", c10::toString(scale.scalar_type()), " ",
-               scale.sizes());
-  NIBBLE_CHECK(is_symmetric(spec) != zero.defined(),
-               "zeros belong to the asymmetric grid and to no other");
-  spec_ = spec;
-  state_ = LinearState::kQuantized;
-  compute_dtype_ = compute_dtype;
-  drop_weight();
-  register_quantized_buffers(std::move(packed), std::move(scale), std::move(zero));
-}
-
-void LinearImpl::register_quantized_buffers(Tensor packed, Tensor scale, Tensor zero) {
-  packed_weight = register_buffer("packed_weight", std::move(packed));
-  scales = register_buffer("scales", std::move(scale));
-  if (zero.defined()) zeros = register_buffer("zeros", std::move(zero));
-}
-
-void LinearImpl::drop_weight() {
-  parameters_.erase("weight");
-  weight = Tensor();
 }
 
 void LinearImpl::untie_weight() {
@@ -247,7 +159,7 @@ void LinearImpl::to(torch::Device device, torch::Dtype dtype, bool non_blocking)
 }
 
 void LinearImpl::to(torch::Dtype dtype, bool non_blocking) {
-  if (state_ != LinearState::kQuantized) {
+  if (weight.defined()) {
     Module::to(dtype, non_blocking);
     return;
   }
@@ -257,27 +169,32 @@ void LinearImpl::to(torch::Dtype dtype, bool non_blocking) {
 
 void LinearImpl::to(torch::Device device, bool non_blocking) { Module::to(device, non_blocking); }
 
+std::string LinearImpl::stored_kind() const {
+  return state_ == LinearState::kInt8
+             ? detail::concat("int8, ", int8_weight.scales.size(1), " scales a row")
+             : to_string(*spec_);
+}
+
+std::string LinearImpl::archived_kind() const {
+  return detail::concat(stored_kind(), ", computes in ", c10::toString(compute_dtype_));
+}
+
 void LinearImpl::save(torch::serialize::OutputArchive& archive) const {
   Cloneable::save(archive);
-  if (state_ == LinearState::kQuantized) {
-    archive.write(kArchiveKey, c10::IValue(detail::concat(to_string(*spec_), ", computes in ",
-                                                          c10::toString(compute_dtype_))));
-  }
+  if (!weight.defined()) archive.write(kArchiveKey, c10::IValue(archived_kind()));
 }
 
 void LinearImpl::load(torch::serialize::InputArchive& archive) {
   c10::IValue stored;
   const bool stored_quantized = archive.try_read(kArchiveKey, stored);
-  NIBBLE_CHECK(stored_quantized == (state_ == LinearState::kQuantized),
+  NIBBLE_CHECK(stored_quantized == !weight.defined(),
                stored_quantized
                    ? "the archive holds a quantized Linear, this one is not: convert() "
                      "the model before loading"
                    : "the archive holds a full-precision Linear, this one is quantized");
   if (stored_quantized) {
-    const std::string mine =
-        detail::concat(to_string(*spec_), ", computes in ", c10::toString(compute_dtype_));
-    NIBBLE_CHECK(stored.toStringRef() == mine, "the archive holds a Linear quantized as '",
-                 stored.toStringRef(), "', this one is '", mine, "'");
+    NIBBLE_CHECK(stored.toStringRef() == archived_kind(), "the archive holds a Linear quantized ",
+                 "as '", stored.toStringRef(), "', this one is '", archived_kind(), "'");
   }
   Cloneable::load(archive);
 }

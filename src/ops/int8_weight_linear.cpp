@@ -1,5 +1,5 @@
 #include <nibble/core/error.h>
-#include <nibble/ops/fake_quant.h>
+#include <nibble/ops/int8_weight_linear.h>
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/linear.h>
@@ -23,17 +23,17 @@ void check_operands(const Tensor& x, const Tensor& codes, const Tensor& scales) 
                c10::toString(codes.scalar_type()), " ", codes.sizes());
   NIBBLE_CHECK(x.dim() >= 1 && x.size(-1) == codes.size(1), "x must be [..., ", codes.size(1),
                "] for codes ", codes.sizes(), ", got ", x.sizes());
-  NIBBLE_CHECK(scales.dim() == 2 && scales.size(0) == codes.size(0) && scales.size(1) == 1 &&
-                   scales.scalar_type() == at::kFloat,
-               "scales must be Float [", codes.size(0), ", 1], got ",
-               c10::toString(scales.scalar_type()), " ", scales.sizes());
+  NIBBLE_CHECK(scales.dim() == 2 && scales.size(0) == codes.size(0) && scales.size(1) >= 1 &&
+                   codes.size(1) % scales.size(1) == 0 && scales.scalar_type() == at::kFloat,
+               "scales must be Float [", codes.size(0), ", groups] with groups dividing ",
+               codes.size(1), ", got ", c10::toString(scales.scalar_type()), " ", scales.sizes());
 }
 
 /// Differentiable in `x` and `bias`.
 Tensor dequantize_and_multiply(const Tensor& x, const Tensor& codes, const Tensor& scales,
                                const OptionalTensor& bias) {
   check_operands(x, codes, scales);
-  return at::linear(x, codes.to(at::kFloat).mul(scales).to(x.scalar_type()), bias);
+  return at::linear(x, dequantize_int8_weight(codes, scales, x.scalar_type()), bias);
 }
 
 Tensor int8_weight_linear_cpu(const Tensor& x, const Tensor& codes, const Tensor& scales,
@@ -45,12 +45,16 @@ Tensor int8_weight_linear_cpu(const Tensor& x, const Tensor& codes, const Tensor
   params.cols = codes.size(1);
   params.tokens = params.cols == 0 ? 0 : x.numel() / params.cols;
   if (params.cols == 0 || params.tokens > kernels::kInt8WeightLinearFewTokens) {
-    return dequantize_and_multiply(x, codes, scales, bias);
+    return multiply_tiles(x, params.rows, bias, [&](int64_t row, int64_t count) {
+      return dequantize_int8_weight(codes.narrow(0, row, count), scales.narrow(0, row, count),
+                                    x.scalar_type());
+    });
   }
   Tensor output = empty_product(x, params.rows, x.scalar_type());
   params.dtype = kernel_dtype(x.scalar_type(), "x");
   params.codes = weight.const_data_ptr<int8_t>();
   params.scales = scale.const_data_ptr<float>();
+  params.groups = scales.size(1);
   params.input = input.const_data_ptr();
   params.output = output.mutable_data_ptr();
   launch_cpu(params);
@@ -73,6 +77,12 @@ Tensor int8_weight_linear(const Tensor& x, const Tensor& codes, const Tensor& sc
           .findSchemaOrThrow("nibble::int8_weight_linear", "")
           .typed<Tensor(const Tensor&, const Tensor&, const Tensor&, const OptionalTensor&)>();
   return op.call(x, codes, scales, bias);
+}
+
+Tensor dequantize_int8_weight(const Tensor& codes, const Tensor& scales, at::ScalarType dtype) {
+  const Tensor grouped =
+      codes.unflatten(-1, {scales.size(-1), codes.size(-1) / scales.size(-1)}).to(at::kFloat);
+  return grouped.mul_(scales.unsqueeze(-1)).flatten(-2).to(dtype);
 }
 
 TORCH_LIBRARY_IMPL(nibble, CPU, library) {

@@ -19,6 +19,18 @@ int64_t grain(int64_t elements) {
   return std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(1, elements));
 }
 
+/// A buffer of this thread's, aligned to 64 bytes, valid until the next call: a layer's products
+/// come one after the other, and each would go to the allocator otherwise.
+void* scratch_of_thread(int64_t bytes) {
+  thread_local at::DataPtr buffer;
+  thread_local int64_t capacity = 0;
+  if (bytes > capacity) {
+    buffer = c10::GetCPUAllocator()->allocate(static_cast<size_t>(bytes));
+    capacity = bytes;
+  }
+  return buffer.get();
+}
+
 /// Calls a product kernel over ranges of `tile` rows each, with a scratch for each thread.
 template <class Params>
 void run_product(const Params& params, int64_t rows, int64_t cols, int64_t tile,
@@ -26,9 +38,8 @@ void run_product(const Params& params, int64_t rows, int64_t cols, int64_t tile,
   if (rows == 0 || params.tokens == 0) return;
   at::parallel_for(0, (rows + tile - 1) / tile, grain(tile * cols * params.tokens),
                    [&](int64_t begin, int64_t end) {
-                     const auto scratch =
-                         c10::GetCPUAllocator()->allocate(static_cast<size_t>(scratch_bytes));
-                     cpu(params, begin * tile, std::min(end * tile, rows), scratch.get());
+                     cpu(params, begin * tile, std::min(end * tile, rows),
+                         scratch_of_thread(scratch_bytes));
                    });
 }
 
@@ -75,6 +86,25 @@ void launch_cpu(const kernels::Int8ActivationParams& params, int64_t tokens) {
 void launch_cpu(const kernels::Int8LinearParams& params) {
   run_product(params, params.weight.rows, params.weight.cols, kernels::kInt8LinearTileRows,
               kernels::int8_linear_scratch_bytes(params.weight), kernels::int8_linear_cpu);
+}
+void launch_cpu(const kernels::RmsNormParams& params, int64_t rows) {
+  at::parallel_for(0, rows, grain(params.cols),
+                   [&](int64_t begin, int64_t end) { kernels::rms_norm_cpu(params, begin, end); });
+}
+void launch_cpu(const kernels::SwigluParams& params, int64_t elements) {
+  at::parallel_for(0, elements, grain(1),
+                   [&](int64_t begin, int64_t end) { kernels::swiglu_cpu(params, begin, end); });
+}
+void launch_cpu(const kernels::RotaryParams& params, int64_t tokens) {
+  at::parallel_for(0, tokens, grain(params.heads * params.head_dim),
+                   [&](int64_t begin, int64_t end) { kernels::rotate_cpu(params, begin, end); });
+}
+void launch_cpu(const kernels::DecodeAttentionParams& params, int64_t batch) {
+  const int64_t products = params.heads / params.kv_heads * params.keys * params.head_dim;
+  at::parallel_for(0, batch * params.kv_heads, grain(products), [&](int64_t begin, int64_t end) {
+    kernels::decode_attention_cpu(
+        params, begin, end, scratch_of_thread(kernels::decode_attention_scratch_bytes(params)));
+  });
 }
 void launch_cpu(const kernels::Int8WeightLinearParams& params) {
   run_product(params, params.rows, params.cols, 1,

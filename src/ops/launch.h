@@ -1,5 +1,6 @@
 #pragma once
 
+#include <nibble/kernels/decoder.h>
 #include <nibble/kernels/fake_quant.h>
 #include <nibble/kernels/int8_linear.h>
 #include <nibble/kernels/int8_weight_linear.h>
@@ -20,6 +21,12 @@ void launch_cpu(const kernels::QuantizedLinearParams& params);
 void launch_cpu(const kernels::Int8ActivationParams& params, int64_t tokens);
 void launch_cpu(const kernels::Int8LinearParams& params);
 void launch_cpu(const kernels::Int8WeightLinearParams& params);
+
+// Inference on the CPU: rows, elements, tokens or rows of the batch are split over the threads.
+void launch_cpu(const kernels::RmsNormParams& params, int64_t rows);
+void launch_cpu(const kernels::SwigluParams& params, int64_t elements);
+void launch_cpu(const kernels::RotaryParams& params, int64_t tokens);
+void launch_cpu(const kernels::DecodeAttentionParams& params, int64_t batch);
 
 // The CUDA side of the above; in a build without CUDA it throws Error.
 void launch_cuda(const kernels::FakeQuantParams& params, const at::Device& device);

@@ -3,7 +3,9 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -31,6 +33,24 @@ inline at::Tensor empty_product(const at::Tensor& x, int64_t out_features, at::S
 
 inline at::Tensor add_bias(at::Tensor output, const std::optional<at::Tensor>& bias) {
   if (is_given(bias)) output.add_(*bias);
+  return output;
+}
+
+/// x W^T + b with no more than a tile of W in memory: `rows_of(begin, count)` makes rows of W
+/// [out_features, in] in the dtype of x.
+template <class RowsOf>
+at::Tensor multiply_tiles(const at::Tensor& x, int64_t out_features,
+                          const std::optional<at::Tensor>& bias, const RowsOf& rows_of) {
+  constexpr int64_t kElementsPerTile = int64_t{1} << 20;  // 2 or 4 MB: about a core's cache
+  const int64_t tile = std::max<int64_t>(1, kElementsPerTile / std::max<int64_t>(1, x.size(-1)));
+  if (out_features <= tile) return at::linear(x, rows_of(0, out_features), bias);
+  const at::Tensor output = empty_product(x, out_features, x.scalar_type());
+  for (int64_t row = 0; row < out_features; row += tile) {
+    const int64_t count = std::min(tile, out_features - row);
+    const std::optional<at::Tensor> part =
+        is_given(bias) ? std::optional(bias->narrow(0, row, count)) : std::nullopt;
+    output.narrow(-1, row, count).copy_(at::linear(x, rows_of(row, count), part));
+  }
   return output;
 }
 

@@ -5,8 +5,6 @@
 #include <ATen/ops/linear.h>
 #include <torch/library.h>
 
-#include <algorithm>
-
 #include "fake_quant_calls.h"
 #include "launch.h"
 #include "product.h"
@@ -71,26 +69,15 @@ Tensor quantized_linear_cuda(const Tensor& x, const Tensor& packed, const Tensor
   return add_bias(std::move(output), bias);
 }
 
-/// dequantize_and_multiply() with no more than a tile of the weight dequantized at a time.
 Tensor dequantize_and_multiply_tiles(const Tensor& x, const Tensor& packed, const Tensor& scales,
                                      const OptionalTensor& zeros, const OptionalTensor& bias,
                                      bool symmetric) {
-  constexpr int64_t kElementsPerTile = int64_t{1} << 20;  // 2 or 4 MB: about a core's cache
-  const int64_t rows = packed.size(0);
-  const int64_t tile = std::max<int64_t>(1, kElementsPerTile / std::max<int64_t>(1, x.size(-1)));
-  if (rows <= tile) return dequantize_and_multiply(x, packed, scales, zeros, bias, symmetric);
-  const Tensor output = empty_product(x, rows, x.scalar_type());
-  for (int64_t row = 0; row < rows; row += tile) {
-    const int64_t count = std::min(tile, rows - row);
+  return multiply_tiles(x, packed.size(0), bias, [&](int64_t row, int64_t count) {
     const auto part = [&](const Tensor& tensor) { return tensor.narrow(0, row, count); };
-    const auto optional_part = [&](const OptionalTensor& tensor) {
-      return is_given(tensor) ? OptionalTensor(part(*tensor)) : std::nullopt;
-    };
-    output.narrow(-1, row, count)
-        .copy_(dequantize_and_multiply(x, part(packed), part(scales), optional_part(zeros),
-                                       optional_part(bias), symmetric));
-  }
-  return output;
+    return dequantize_packed_weight(part(packed), part(scales),
+                                    is_given(zeros) ? OptionalTensor(part(*zeros)) : std::nullopt,
+                                    x.size(-1), symmetric, x.scalar_type());
+  });
 }
 
 Tensor quantized_linear_cpu(const Tensor& x, const Tensor& packed, const Tensor& scales,

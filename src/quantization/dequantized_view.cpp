@@ -75,8 +75,18 @@ io::StoredTensor DequantizedView::stored(const std::string& name) const {
 
 io::TensorData DequantizedView::read(const std::string& name) const {
   if (linears_.count(linear_of(name)) != 0) return dequantize_linear(linear_of(name));
-  if (stored_->contains(name + std::string(kScale))) return dequantize_embedding(name);
+  if (const auto matrix = read_int8(name)) {
+    return tensor_io::to_tensor_data(to_int8_weight(*matrix).dequantize(at::kFloat));
+  }
   return stored_->read(name);
+}
+
+std::optional<io::Int8Matrix> DequantizedView::read_int8(const std::string& name) const {
+  NIBBLE_CHECK(contains(name), path().string(), ": no tensor named \"", name, "\"");
+  if (plain_.count(name) == 0 || !stored_->contains(name + std::string(kScale))) {
+    return std::nullopt;
+  }
+  return read_int8_embedding(name, *stored_);
 }
 
 std::pair<nn::QuantizationSpec, layouts::QuantizedTensors> DequantizedView::linear(
@@ -120,12 +130,6 @@ io::TensorData DequantizedView::dequantize_linear(const std::string& path) const
   return tensor_io::to_tensor_data(ops::dequantize_weight(
       codes, tensors.scales, symmetric ? std::nullopt : std::optional(tensors.zeros), symmetric,
       at::kFloat));
-}
-
-io::TensorData DequantizedView::dequantize_embedding(const std::string& name) const {
-  return tensor_io::to_tensor_data(
-      read_int8_embedding(name, tensor_io::to_tensor(stored_->read(name)),
-                          tensor_io::to_tensor(stored_->read(name + std::string(kScale)))));
 }
 
 }  // namespace nibble

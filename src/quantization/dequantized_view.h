@@ -28,6 +28,7 @@ class DequantizedView final : public io::Checkpoint {
   bool contains(const std::string& name) const override;
   io::StoredTensor stored(const std::string& name) const override;
   io::TensorData read(const std::string& name) const override;
+  std::optional<io::Int8Matrix> read_int8(const std::string& name) const override;
   std::string tokenizer_json() const override { return stored_->tokenizer_json(); }
   std::optional<std::string> chat_template() const override { return stored_->chat_template(); }
   const nlohmann::json& tokenizer_config() const override { return stored_->tokenizer_config(); }
@@ -49,7 +50,6 @@ class DequantizedView final : public io::Checkpoint {
   bool belongs_to_linear(const std::string& name, const std::vector<std::string>& suffixes) const;
   bool is_embedding_scale(const std::string& name) const;
   io::TensorData dequantize_linear(const std::string& path) const;
-  io::TensorData dequantize_embedding(const std::string& name) const;
 
   std::unique_ptr<io::Checkpoint> stored_;
   nlohmann::json config_;

@@ -19,10 +19,11 @@ using io::TensorGroup;
 using nlohmann::json;
 
 /// Readers cast everything to the dtype of config.json: the one that holds all tensors exactly.
-at::ScalarType common_dtype(const ExportSource::Contents& contents) {
+template <class IsInt8>
+at::ScalarType common_dtype(const ExportSource::Contents& contents, const IsInt8& is_int8) {
   at::ScalarType dtype = contents.spec.scale_dtype;
   for (const auto& parameter : contents.parameters) {
-    dtype = c10::promoteTypes(dtype, parameter.dtype);
+    if (!is_int8(parameter)) dtype = c10::promoteTypes(dtype, parameter.dtype);
   }
   return dtype;
 }
@@ -39,10 +40,12 @@ TensorGroup group_of(const ExportSource::Parameter& parameter, at::ScalarType dt
           parameter.shape};
 }
 
+/// What write_int8_embedding() gives.
 TensorGroup int8_group_of(const ExportSource::Parameter& parameter) {
+  const int64_t groups = std::max<int64_t>(parameter.int8_groups, 1);
   return {parameter.name,
           {{parameter.name, io::DType::kI8, parameter.shape},
-           {parameter.name + "_scale", io::DType::kF32, {parameter.shape.at(0), 1}}},
+           {parameter.name + "_scale", io::DType::kF32, {parameter.shape.at(0), groups}}},
           parameter.shape};
 }
 
@@ -60,17 +63,17 @@ ExportReport write_quantized_directory(const ExportSource& source, const layouts
                                        const std::filesystem::path& directory,
                                        const ExportOptions& options) {
   const ExportSource::Contents& contents = source.contents();
-  const bool int8_embedding =
-      options.embedding.value_or(EmbeddingStorage::kUnchanged) == EmbeddingStorage::kInt8;
-  NIBBLE_CHECK(!int8_embedding || layout.takes_int8_embedding(),
+  NIBBLE_CHECK(options.embedding != EmbeddingStorage::kInt8 || layout.takes_int8_embedding(),
                "this layout has no place for an int8 embedding; leave it unchanged");
-  const auto as_int8 = [&](const std::string& name) {
-    return int8_embedding && is_embedding(name);
+  const auto is_int8 = [&](const ExportSource::Parameter& parameter) {
+    if (options.embedding == EmbeddingStorage::kInt8) return may_be_int8(parameter.name);
+    return options.embedding == EmbeddingStorage::kUnchanged && layout.takes_int8_embedding() &&
+           parameter.int8_groups > 0;
   };
   std::vector<TensorGroup> groups;
   for (const auto& parameter : contents.parameters) {
-    groups.push_back(as_int8(parameter.name) ? int8_group_of(parameter)
-                                             : group_of(parameter, parameter.dtype));
+    groups.push_back(is_int8(parameter) ? int8_group_of(parameter)
+                                        : group_of(parameter, parameter.dtype));
   }
   for (const auto& [path, rows, columns] : contents.linears) {
     groups.push_back(
@@ -78,7 +81,7 @@ ExportReport write_quantized_directory(const ExportSource& source, const layouts
   }
   json config = contents.config;
   const json quantization = layout.config(contents.spec, contents.kept);
-  const at::ScalarType dtype = common_dtype(contents);
+  const at::ScalarType dtype = common_dtype(contents, is_int8);
   config["quantization_config"] = quantization;
   set_dtype(config, dtype);
 
@@ -88,12 +91,14 @@ ExportReport write_quantized_directory(const ExportSource& source, const layouts
                              return layout.metadata(shard, contents.spec, dtype);
                            });
   for (const auto& parameter : contents.parameters) {
-    const at::Tensor value = source.parameter(parameter.name);
-    if (!as_int8(parameter.name)) {
-      writer.write(parameter.name, tensor_io::to_tensor_data(value));
+    if (!is_int8(parameter)) {
+      writer.write(parameter.name, tensor_io::to_tensor_data(source.parameter(parameter.name)));
       continue;
     }
-    for (const auto& [name, data] : write_int8_embedding(parameter.name, value)) {
+    const nn::Int8Weight weight = parameter.int8_groups > 0
+                                      ? source.int8(parameter.name)
+                                      : quantize_int8(source.parameter(parameter.name));
+    for (const auto& [name, data] : write_int8_embedding(parameter.name, weight)) {
       writer.write(name, data);
     }
   }
@@ -105,7 +110,7 @@ ExportReport write_quantized_directory(const ExportSource& source, const layouts
   write_files(source, config, writer, staged);
   return {.quantized_linears = static_cast<int64_t>(contents.linears.size()),
           .layout = layout.name(),
-          .embedding = int8_embedding ? "int8, one scale a row" : "unquantized"};
+          .embedding = std::ranges::any_of(contents.parameters, is_int8) ? "int8" : "unquantized"};
 }
 
 ExportReport write_dequantized_directory(const ExportSource& source,

@@ -25,7 +25,10 @@ std::unique_ptr<layouts::Layout> torchao_layout(const nn::QuantizationSpec& spec
 
 }  // namespace
 
-bool is_embedding(const std::string& name) { return name.ends_with("embed_tokens.weight"); }
+bool may_be_int8(const std::string& name) {
+  return name.ends_with("embed_tokens.weight") || name == "lm_head.weight" ||
+         name.ends_with(".lm_head.weight");
+}
 
 ExportFormat export_format_from_string(std::string_view name) {
   if (name == "compressed-tensors") return ExportFormat::kCompressedTensors;

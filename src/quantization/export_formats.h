@@ -8,7 +8,8 @@
 
 namespace nibble {
 
-bool is_embedding(const std::string& name);
+/// Whether a parameter is an embedding or an output projection.
+bool may_be_int8(const std::string& name);
 
 /// A Hugging Face directory whose Linears lie in `layout`.
 ExportReport write_quantized_directory(const ExportSource& source, const layouts::Layout& layout,

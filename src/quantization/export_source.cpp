@@ -1,7 +1,9 @@
 #include <nibble/core/error.h>
+#include <nibble/nn/embedding.h>
 #include <nibble/nn/parameters.h>
 #include <nibble/nn/swap.h>
 #include <nibble/quantization/export_source.h>
+#include <nibble/quantization/int8_embedding.h>
 #include <nibble/tensor_io/dtypes.h>
 #include <nibble/tensor_io/tensor_data.h>
 
@@ -9,6 +11,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "dequantized_view.h"
 
@@ -46,18 +49,44 @@ class ModuleSource final : public ExportSource {
       contents.parameters.push_back({name, parameter.sizes().vec(), parameter.scalar_type()});
       parameters_.emplace(name, parameter);
     }
+    add_int8_weights(model, contents);
     set_contents(std::move(contents));
   }
 
   const io::Checkpoint* text() const override { return text_; }
-  at::Tensor parameter(const std::string& name) const override { return parameters_.at(name); }
+  at::Tensor parameter(const std::string& name) const override {
+    const auto found = int8_.find(name);
+    return found == int8_.end() ? parameters_.at(name) : found->second.dequantize(at::kFloat);
+  }
+  nn::Int8Weight int8(const std::string& name) const override { return int8_.at(name); }
   std::shared_ptr<const nn::LinearImpl> linear(const std::string& path) const override {
     return linears_.at(path);
   }
 
  private:
+  /// Each once, under its first name: a tied head is left out.
+  void add_int8_weights(const torch::nn::Module& model, Contents& contents) {
+    std::set<const void*> seen;
+    for (const auto& module : model.named_modules()) {
+      const nn::Int8Weight* weight = int8_weight_of(*module.value());
+      if (weight == nullptr || !seen.insert(weight->codes.unsafeGetTensorImpl()).second) continue;
+      const std::string name = module.key() + ".weight";
+      contents.parameters.push_back(
+          {name, weight->codes.sizes().vec(), at::kFloat, weight->scales.size(1)});
+      int8_.emplace(name, *weight);
+    }
+  }
+
+  static const nn::Int8Weight* int8_weight_of(const torch::nn::Module& module) {
+    const nn::Int8Weight* weight = nullptr;
+    if (const auto* embedding = module.as<nn::EmbeddingImpl>()) weight = &embedding->int8_weight;
+    if (const auto* linear = module.as<nn::LinearImpl>()) weight = &linear->int8_weight;
+    return weight != nullptr && weight->defined() ? weight : nullptr;
+  }
+
   const io::Checkpoint* text_;
   std::map<std::string, at::Tensor> parameters_;
+  std::map<std::string, nn::Int8Weight> int8_;
   std::map<std::string, std::shared_ptr<const nn::LinearImpl>> linears_;
 };
 
@@ -74,6 +103,11 @@ class StoredSource final : public ExportSource {
           {path, tensors.scales.size(0), tensors.scales.size(1) * spec.group_size});
     }
     for (const std::string& name : view.plain()) {
+      if (const auto matrix = view.read_int8(name)) {
+        contents.parameters.push_back(
+            {name, matrix->codes.shape, at::kFloat, matrix->scales.shape.at(1)});
+        continue;
+      }
       const io::TensorData data = view.read(name);
       contents.parameters.push_back({name, data.shape, tensor_io::scalar_type_of(data.dtype)});
     }
@@ -83,6 +117,9 @@ class StoredSource final : public ExportSource {
   const io::Checkpoint* text() const override { return &view_; }
   at::Tensor parameter(const std::string& name) const override {
     return tensor_io::to_tensor(view_.read(name));
+  }
+  nn::Int8Weight int8(const std::string& name) const override {
+    return to_int8_weight(*view_.read_int8(name));
   }
   std::shared_ptr<const nn::LinearImpl> linear(const std::string& path) const override {
     auto [spec, tensors] = view_.linear(path);

@@ -109,9 +109,8 @@ class GgufExport {
   uint32_t type_of_parameter(const ExportSource::Parameter& parameter) const {
     if (parameter.shape.size() == 1) return kF32;  // llama.cpp adds and multiplies these in F32
     if (shares_head_ && parameter.name == kEmbedding) return kQ4_0;
-    const bool is_int8 =
-        int8_ && parameter.shape.back() % io::kGgmlBlock == 0 &&
-        (parameter.name == kEmbedding || parameter.name == std::string(kHead) + ".weight");
+    const int64_t group = parameter.shape.back() / std::max<int64_t>(parameter.int8_groups, 1);
+    const bool is_int8 = int8_ && group % io::kGgmlBlock == 0 && may_be_int8(parameter.name);
     return is_int8 ? kQ8_0 : type_of(parameter.dtype);
   }
 
@@ -159,6 +158,10 @@ class GgufExport {
       writer.write(name, encode(kHead, *source_.linear(kHead), {}));
       return;
     }
+    if (type == kQ8_0 && parameter.int8_groups > 0) {
+      writer.write(name, encode_int8(parameter.name, source_.int8(parameter.name)));
+      return;
+    }
     const at::Tensor value = in_order(source_.parameter(parameter.name),
                                       model_.row_order(parameter.name, parameter.shape.at(0)));
     if (type == kQ8_0) {
@@ -180,24 +183,38 @@ class GgufExport {
   std::vector<std::byte> encode(const std::string& path, const nn::LinearImpl& linear,
                                 const std::vector<int64_t>& rows) {
     const at::Tensor codes = in_order(linear.codes(), rows).contiguous();
-    const at::Tensor scales = in_order(linear.scales, rows).to(at::kFloat);
-    const at::Tensor halves = scales.to(at::kHalf);
-    check_exact(path, scales, halves.to(at::kFloat), groups_in_use(codes, scales));
-    const at::Tensor blocks =
-        halves.repeat_interleave(contents_.spec.group_size / io::kGgmlBlock, 1).contiguous();
-    std::vector<numerics::Float16> block_scales(static_cast<size_t>(blocks.numel()));
-    std::memcpy(block_scales.data(), blocks.const_data_ptr(), blocks.nbytes());
-    return io::encode_q4_0({codes.const_data_ptr<int8_t>(), static_cast<size_t>(codes.numel())},
-                           block_scales);
+    return io::encode_q4_0(integers(codes),
+                           block_scales(path, codes, in_order(linear.scales, rows)));
   }
 
-  void check_exact(const std::string& path, const at::Tensor& scales, const at::Tensor& stored,
+  std::vector<std::byte> encode_int8(const std::string& name, const nn::Int8Weight& weight) {
+    const at::Tensor codes = weight.codes.contiguous();
+    return io::encode_q8_0(integers(codes), block_scales(name, codes, weight.scales));
+  }
+
+  static std::span<const int8_t> integers(const at::Tensor& codes) {
+    return {codes.const_data_ptr<int8_t>(), static_cast<size_t>(codes.numel())};
+  }
+
+  /// The scales of codes [rows, columns], one for each block.
+  std::vector<numerics::Float16> block_scales(const std::string& name, const at::Tensor& codes,
+                                              const at::Tensor& stored) {
+    const at::Tensor scales = stored.to(at::kFloat), halves = scales.to(at::kHalf);
+    check_exact(name, scales, halves.to(at::kFloat), groups_in_use(codes, scales));
+    const int64_t group = codes.size(1) / scales.size(1);
+    const at::Tensor blocks = halves.repeat_interleave(group / io::kGgmlBlock, 1).contiguous();
+    std::vector<numerics::Float16> values(static_cast<size_t>(blocks.numel()));
+    std::memcpy(values.data(), blocks.const_data_ptr(), blocks.nbytes());
+    return values;
+  }
+
+  void check_exact(const std::string& name, const at::Tensor& scales, const at::Tensor& stored,
                    const at::Tensor& in_use) {
     const at::Tensor trained = scales.masked_fill(in_use.logical_not(), 0.0);
     const double error = largest_relative_error(stored, trained);
-    NIBBLE_CHECK(std::isfinite(error), path, ": a scale is beyond binary16, which Q4_0 stores");
-    NIBBLE_CHECK(error == 0.0 || options_.allow_inexact, path,
-                 ": Q4_0 stores scales in binary16, which does not hold this layer's exactly "
+    NIBBLE_CHECK(std::isfinite(error), name, ": a scale is beyond binary16, which GGUF stores");
+    NIBBLE_CHECK(error == 0.0 || options_.allow_inexact, name,
+                 ": GGUF stores scales in binary16, which does not hold this tensor's exactly "
                  "(relative error up to ",
                  error,
                  "). bfloat16 scales from 6.1e-5 up are exact; to round the others, allow inexact "

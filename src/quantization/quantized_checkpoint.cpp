@@ -18,7 +18,19 @@ std::unique_ptr<io::Checkpoint> dequantized_view(std::unique_ptr<io::Checkpoint>
   return std::make_unique<DequantizedView>(std::move(checkpoint));
 }
 
-void restore_quantization(torch::nn::Module& model, const io::Checkpoint& checkpoint) {
+bool is_dequantized_view(const io::Checkpoint& checkpoint) {
+  return dynamic_cast<const DequantizedView*>(&checkpoint) != nullptr;
+}
+
+std::set<std::string> quantized_weights(const io::Checkpoint& view) {
+  std::set<std::string> names;
+  for (const std::string& path : DequantizedView::of(view).linears())
+    names.insert(path + ".weight");
+  return names;
+}
+
+void restore_quantization(torch::nn::Module& model, const io::Checkpoint& checkpoint,
+                          const at::Device& device) {
   const DequantizedView& view = DequantizedView::of(checkpoint);
   torch::NoGradGuard no_grad;
   std::set<std::string> missing = view.linears();
@@ -29,8 +41,11 @@ void restore_quantization(torch::nn::Module& model, const io::Checkpoint& checkp
                  " is a torch::nn::Linear; only nibble::nn::Linear "
                  "can be switched to stored codes");
     auto [spec, tensors] = view.linear(site.path);
-    linear->load_quantized(spec, tensors.packed_weight, tensors.scales, tensors.zeros,
-                           linear->weight.scalar_type());
+    const auto placed = [&](const torch::Tensor& tensor) {
+      return tensor.defined() ? tensor.to(device) : tensor;
+    };
+    linear->load_quantized(spec, placed(tensors.packed_weight), placed(tensors.scales),
+                           placed(tensors.zeros), linear->weight.scalar_type());
   }
   NIBBLE_CHECK(missing.empty(), checkpoint.path().string(), " quantizes ", *missing.begin(),
                ", which the model does not have");

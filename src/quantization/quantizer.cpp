@@ -91,7 +91,7 @@ nn::QuantizationSpec checked_spec(const nn::QuantizationSpec& spec, int64_t in_f
 }
 
 void check_not_quantized(const nn::LinearImpl* linear, const std::string& path) {
-  if (linear == nullptr || linear->state() != LinearState::kQuantized) return;
+  if (linear == nullptr || linear->weight.defined()) return;
   refuse(About::kModel, path, " is quantized already; prepare() needs full-precision weights");
 }
 

@@ -3,6 +3,7 @@
 #include <nibble/nn/parameters.h>
 #include <nibble/nn/swap.h>
 #include <nibble/quantization/export_source.h>
+#include <nibble/quantization/int8_embedding.h>
 #include <nibble/tensor_io/dtypes.h>
 #include <nibble/tensor_io/tensor_data.h>
 
@@ -66,6 +67,10 @@ class QuantizingSource final : public ExportSource {
     return linear(linear_path->second)->effective_weight();
   }
 
+  nn::Int8Weight int8(const std::string& name) const override {
+    return to_int8_weight(*checkpoint_.read_int8(name));
+  }
+
   std::shared_ptr<const nn::LinearImpl> linear(const std::string& path) const override {
     auto linear =
         std::make_shared<nn::LinearImpl>(read(stored_names_.at(path)).to(dtype_), at::Tensor());
@@ -110,6 +115,11 @@ class QuantizingSource final : public ExportSource {
     for (const auto& [name, parameter] : nn::unique_named_parameters(structure)) {
       if (weights.count(name) != 0) continue;
       const bool is_embedding = embeddings_.count(name) != 0;
+      if (const auto matrix = checkpoint_.read_int8(name); matrix && !is_embedding) {
+        contents.parameters.push_back(
+            {name, matrix->codes.shape, at::kFloat, matrix->scales.shape.at(1)});
+        continue;
+      }
       const at::ScalarType dtype =
           is_embedding ? dtype_ : tensor_io::scalar_type_of(checkpoint_.read(name).dtype);
       contents.parameters.push_back({name, parameter.sizes().vec(), dtype});

@@ -188,6 +188,13 @@ class Peers(SmokeTestCase):
         self.check(report, 2, "tokens_per_second", "peak_memory_bytes")
 
 
+    def test_generation_names_the_kinds(self):
+        done = self.run_command(sys.executable, HERE / "generation_peers.py", "a=theirs:model",
+                                "--text", MODEL / "config.json", "--json", self.folder / "a.json")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("KIND one of ours, hf, llama.cpp", done.stderr)
+
+
 class Compare(SmokeTestCase):
     def compare(self, *arguments):
         return self.run_command(sys.executable, HERE / "compare.py", *arguments)

@@ -14,8 +14,13 @@ struct LoadedModel {
   std::shared_ptr<models::CausalLMImpl> model;
 };
 
-/// Loads whatever the library can read: a Hugging Face directory, a GGUF file, or what
-/// save_quantized() wrote, whose Linears come back as int4 codes and compute in `options.dtype`.
+/// A model as it is stored: an int8 embedding and output projection stay int8, the Linears of a
+/// dequantized_view() come back as int4 codes; all compute in `options.dtype`.
+std::shared_ptr<models::CausalLMImpl> load_for_inference(const io::Checkpoint& checkpoint,
+                                                         LoadOptions options = {});
+
+/// The same for whatever the library can read: a Hugging Face directory, a GGUF file, or what
+/// save_quantized() wrote.
 LoadedModel load_any_model(const std::filesystem::path& path, const LoadOptions& options = {});
 
 }  // namespace nibble::eval

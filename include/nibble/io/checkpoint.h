@@ -1,5 +1,6 @@
 #pragma once
 
+#include <nibble/io/int8_matrix.h>
 #include <nibble/io/tensor_data.h>
 
 #include <nlohmann/json_fwd.hpp>
@@ -39,6 +40,9 @@ class Checkpoint {
   /// One tensor in its stored dtype (GGUF's quantized types are dequantized to F32, rotary rows are
   /// put back in Hugging Face order). Throws Error for an unknown name.
   virtual TensorData read(const std::string& name) const = 0;
+  /// The integers behind read() where the file keeps a matrix as int8 (GGUF's Q8_0); nothing for
+  /// any other tensor. Throws Error for an unknown name.
+  virtual std::optional<Int8Matrix> read_int8(const std::string& name) const = 0;
   /// The text of tokenizer.json; for GGUF an equivalent one. Throws Error where there is none.
   virtual std::string tokenizer_json() const = 0;
   /// The chat template's Jinja source (chat_template.jinja, else tokenizer_config.json, else

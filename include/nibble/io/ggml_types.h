@@ -22,6 +22,9 @@ struct GgmlType {
   /// The others: writes `blocks * block_elements` floats. Computed in float32, one rounding an
   /// operation, bitwise what the `gguf` Python package (quants.py, dequantize) gives.
   void (*dequantize)(const std::byte* data, int64_t blocks, float* out);
+  /// Types whose values are an int8 code times the block's scale (Q8_0): writes
+  /// `blocks * block_elements` codes and `blocks` scales. Null for the others.
+  void (*split_int8)(const std::byte* data, int64_t blocks, int8_t* codes, float* scales) = nullptr;
 };
 
 /// The type with this number, or nullptr where it is not supported.

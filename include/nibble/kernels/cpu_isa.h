@@ -1,5 +1,6 @@
 #pragma once
 
+#include <nibble/kernels/decoder.h>
 #include <nibble/kernels/fake_quant.h>
 #include <nibble/kernels/int8_linear.h>
 #include <nibble/kernels/int8_weight_linear.h>
@@ -42,6 +43,11 @@ void int8_linear_cpu(const Int8LinearParams& params, int64_t row_begin, int64_t 
                      void* scratch, CpuIsa isa);
 void int8_weight_linear_cpu(const Int8WeightLinearParams& params, int64_t row_begin,
                             int64_t row_end, void* scratch, CpuIsa isa);
+void rms_norm_cpu(const RmsNormParams& params, int64_t row_begin, int64_t row_end, CpuIsa isa);
+void swiglu_cpu(const SwigluParams& params, int64_t begin, int64_t end, CpuIsa isa);
+void rotate_cpu(const RotaryParams& params, int64_t token_begin, int64_t token_end, CpuIsa isa);
+void decode_attention_cpu(const DecodeAttentionParams& params, int64_t begin, int64_t end,
+                          void* scratch, CpuIsa isa);
 void quantized_linear_cpu(const QuantizedLinearParams& params, int64_t row_begin, int64_t row_end,
                           void* scratch, CpuIsa isa);
 

@@ -4,15 +4,17 @@
 
 namespace nibble::kernels {
 
-/// y = x W^T for a weight kept as int8, one scale a row (an embedding that is the output projection
-/// too): y[t][r] = R_D(s[r] * sum over k of x[t][k] q[r][k]). Sums are float32, in an order that
-/// depends on the shape and on the processor alone.
+/// y = x W^T for a weight kept as int8 (an embedding that is the output projection too), one scale
+/// for each group of a row's columns: y[t][r] = R_D(sum over groups g of s[r][g] * sum over k in g
+/// of x[t][k] q[r][k]). Sums are float32, in an order that depends on the shape and on the
+/// processor alone.
 struct Int8WeightLinearParams {
   int64_t rows = 0;               ///< out features
   int64_t cols = 0;               ///< in features
   DType dtype = DType::kFloat32;  ///< of x and y
   const int8_t* codes = nullptr;  ///< [rows, cols]
-  const float* scales = nullptr;  ///< [rows]
+  const float* scales = nullptr;  ///< [rows, groups]
+  int64_t groups = 1;             ///< scales a row, divides cols
   int64_t tokens = 0;
   const void* input = nullptr;  ///< [tokens, cols]
   void* output = nullptr;       ///< [tokens, rows]

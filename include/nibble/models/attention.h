@@ -65,6 +65,7 @@ class AttentionImpl : public torch::nn::Cloneable<AttentionImpl> {
 
   void build(const ParameterSource& source);
   Heads project(const torch::Tensor& input);
+  double attention_scale() const;
   /// Query [B, heads, T, head_dim], key and value [B, kv heads, S, head_dim].
   torch::Tensor attend(const torch::Tensor& query, const torch::Tensor& key,
                        const torch::Tensor& value, const AttentionMask& mask) const;

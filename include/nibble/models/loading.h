@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <string>
 
 namespace nibble {
@@ -15,6 +16,11 @@ namespace nibble {
 struct LoadOptions {
   at::ScalarType dtype = at::kFloat;  ///< float32, bfloat16 or float16, whatever the file has
   at::Device device = at::kCPU;
+  /// An embedding and an output projection that the file keeps as int8 stay int8 (nn::Int8Weight),
+  /// for inference; otherwise they become floating point numbers, which can be trained.
+  bool keep_int8 = false;
+  /// Parameters that are left without memory (on the meta device), for a caller who replaces them.
+  std::set<std::string> without = {};
 };
 
 /// What "cpu", "cuda", "cuda:1" or "auto" means; the last is CUDA where LibTorch sees a device,

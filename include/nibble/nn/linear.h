@@ -1,5 +1,6 @@
 #pragma once
 
+#include <nibble/nn/int8_weight.h>
 #include <nibble/nn/quantization_spec.h>
 
 #include <torch/nn/cloneable.h>
@@ -8,6 +9,7 @@
 
 #include <optional>
 #include <ostream>
+#include <string>
 
 namespace nibble::nn {
 
@@ -17,6 +19,7 @@ enum class LinearState {
   kFakeQuantized,  ///< y = fq(x) fq(W)^T + b, trainable; the state dict is that of the plain Linear
   kQuantized,      ///< the same y from int4 codes and scales; `weight` is gone. In evaluation mode
                    ///< without gradients from the codes themselves, close to it: docs/numerics.md
+  kInt8,           ///< y = x W^T + b with W kept as int8 (nn::Int8Weight); `weight` is gone
 };
 
 /// An input that several Linears share (q/k/v, gate/up): each of its quantized forms is computed at
@@ -51,7 +54,7 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl> {
   LinearImpl(torch::Tensor weight, torch::Tensor bias);
 
   void reset() override;
-  /// The initialization of torch::nn::Linear. Throws Error in state kQuantized.
+  /// The initialization of torch::nn::Linear. Throws Error where the weight is gone.
   void reset_parameters();
   void pretty_print(std::ostream& stream) const override;
 
@@ -74,6 +77,9 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl> {
   /// `compute_dtype` is the dtype of dequantized weights and of the output.
   void load_quantized(const QuantizationSpec& spec, torch::Tensor packed_weight,
                       torch::Tensor scales, torch::Tensor zeros, at::ScalarType compute_dtype);
+  /// Full precision -> int8 with a stored weight, which other modules may share. `compute_dtype` as
+  /// above. Throws Error when the weight does not fit.
+  void load_int8(Int8Weight stored, at::ScalarType compute_dtype);
 
   /// Replaces a parameter that other modules share by a copy of its own.
   void untie_weight();
@@ -84,7 +90,8 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl> {
   bool activation_fake_quant_enabled() const;
   bool weight_fake_quant_enabled() const;
 
-  /// fq(W) as the forward uses it, differentiable; dequantized codes in state kQuantized.
+  /// fq(W) as the forward uses it, differentiable; dequantized codes in the states kQuantized and
+  /// kInt8.
   torch::Tensor effective_weight() const;
   /// int8 [out, in] codes of a quantized module (-8..7 symmetric, 0..15 asymmetric).
   torch::Tensor codes() const;
@@ -100,11 +107,12 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl> {
   void load(torch::serialize::InputArchive& archive) override;
 
   torch::nn::LinearOptions options;
-  torch::Tensor weight;         ///< [out, in]; undefined once quantized
+  torch::Tensor weight;         ///< [out, in]; undefined in the states kQuantized and kInt8
   torch::Tensor bias;           ///< [out] or undefined
   torch::Tensor packed_weight;  ///< uint8 [out, ceil(in / 2)], numerics/pack_int4.h
   torch::Tensor scales;         ///< spec.scale_dtype [out, in / group_size]
   torch::Tensor zeros;          ///< like scales; defined for the asymmetric grid only
+  Int8Weight int8_weight;       ///< [out, in]; undefined but in state kInt8
 
  protected:
   LinearState state_ = LinearState::kFullPrecision;
@@ -113,8 +121,13 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl> {
  private:
   void register_bias(torch::Tensor value);
   void register_quantized_buffers(torch::Tensor packed, torch::Tensor scale, torch::Tensor zero);
+  void register_int8_buffers(Int8Weight stored);
   void drop_weight();
   torch::Tensor forward_quantized(const SharedInput& input) const;
+  torch::Tensor forward_int8(const torch::Tensor& input) const;
+  /// How a weight that is gone is stored, for messages and archives.
+  std::string stored_kind() const;
+  std::string archived_kind() const;
   bool runs_inference() const;
 
   bool activation_fake_quant_ = true;

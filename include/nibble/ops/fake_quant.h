@@ -87,12 +87,6 @@ at::Tensor int8_linear(const at::Tensor& x_codes, const at::Tensor& x_scales,
 at::Tensor int8_dynamic_quantized_linear(const at::Tensor& x, const at::Tensor& packed,
                                          const at::Tensor& scales,
                                          const std::optional<at::Tensor>& bias);
-/// x W^T + b for a weight stored as int8, one scale a row: codes int8 [out, in], scales float32
-/// [out, 1], W = codes * scales. On the CPU few tokens read the codes
-/// (kernels/int8_weight_linear.h) unless a gradient is recorded; elsewhere W is dequantized in the
-/// dtype of x. Differentiable in `x` and `bias`.
-at::Tensor int8_weight_linear(const at::Tensor& x, const at::Tensor& codes,
-                              const at::Tensor& scales, const std::optional<at::Tensor>& bias);
 /// The inverse of pack_int4: uint8 [rows, ceil(cols / 2)] to int8 [rows, cols].
 at::Tensor unpack_int4(const at::Tensor& packed, int64_t cols, bool symmetric);
 

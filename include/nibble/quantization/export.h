@@ -28,7 +28,8 @@ struct ExportOptions {
   /// throwing.
   bool allow_inexact = false;
   /// How the embedding and an unquantized lm_head are stored. Empty: int8 where the format has it
-  /// (GGUF's Q8_0), else unchanged.
+  /// (GGUF's Q8_0), else as floating point numbers, which every reader takes. Integers that the
+  /// source has are copied.
   std::optional<EmbeddingStorage> embedding = {};
   /// kCompressedTensors: 8da4w as pack-quantized too, half the bytes, which transformers reads and
   /// vLLM does not.

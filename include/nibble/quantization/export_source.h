@@ -22,6 +22,7 @@ class ExportSource {
     std::string name;
     std::vector<int64_t> shape;
     at::ScalarType dtype;
+    int64_t int8_groups = 0;  ///< scales a row where int8() has its integers, else 0
   };
   struct QuantizedLinear {
     std::string path;
@@ -41,6 +42,8 @@ class ExportSource {
   /// Where tokenizer and chat template come from; may be null.
   virtual const io::Checkpoint* text() const = 0;
   virtual at::Tensor parameter(const std::string& name) const = 0;
+  /// The integers of a parameter with int8_groups.
+  virtual nn::Int8Weight int8(const std::string& name) const = 0;
   /// The Linear at `path` in state kQuantized, without its bias (a Parameter).
   virtual std::shared_ptr<const nn::LinearImpl> linear(const std::string& path) const = 0;
 

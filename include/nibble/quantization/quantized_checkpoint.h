@@ -9,14 +9,16 @@
 
 #include <filesystem>
 #include <memory>
+#include <set>
+#include <string>
 
 namespace nibble {
 
-/// How save_quantized() stores the embedding; everything else that is no quantized Linear keeps its
-/// dtype.
+/// How save_quantized() stores the embedding and an unquantized lm_head; everything else that is no
+/// quantized Linear keeps its dtype.
 enum class EmbeddingStorage {
-  kUnchanged,
-  kInt8,  ///< int8, one scale a row, max|w| / 127: a quarter to half of the bytes
+  kUnchanged,  ///< in its dtype; what is int8 already stays int8
+  kInt8,       ///< int8 (int8_embedding.h): a quarter to half of the bytes
 };
 
 struct SaveQuantizedOptions {
@@ -42,8 +44,16 @@ bool is_quantized_checkpoint(const io::Checkpoint& checkpoint);
 /// restore_quantization().
 std::unique_ptr<io::Checkpoint> dequantized_view(std::unique_ptr<io::Checkpoint> checkpoint);
 
-/// Switches the Linears of `model`, loaded through `view`, to the stored codes and scales. They
-/// compute in the dtype that their weights have now. Throws Error when the model lacks one of them.
-void restore_quantization(torch::nn::Module& model, const io::Checkpoint& view);
+bool is_dequantized_view(const io::Checkpoint& checkpoint);
+
+/// The names of the weights that restore_quantization() replaces: a model that is going to be
+/// switched need not have them in memory.
+std::set<std::string> quantized_weights(const io::Checkpoint& view);
+
+/// Switches the Linears of `model`, loaded through `view`, to the stored codes and scales, on
+/// `device`. They compute in the dtype that their weights have now. Throws Error when the model
+/// lacks one of them.
+void restore_quantization(torch::nn::Module& model, const io::Checkpoint& view,
+                          const at::Device& device = at::kCPU);
 
 }  // namespace nibble

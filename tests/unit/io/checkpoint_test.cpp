@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <cmath>
 #include <cstring>
 
 #include "reference_data.h"
@@ -21,6 +22,7 @@ namespace fs = std::filesystem;
 using nibble::testing::TempDir;
 using nlohmann::json;
 using ::testing::AllOf;
+using testing::Bytes;
 using testing::bytes_of;
 using ::testing::ElementsAre;
 using testing::GgufBuilder;
@@ -206,6 +208,44 @@ TEST_F(GgufModel, RotaryRowsAreInHuggingFaceOrder) {
     first_of_row.push_back(value);
   }
   EXPECT_THAT(first_of_row, ElementsAre(0, 2, 1, 3, 4, 6, 5, 7));
+}
+
+TEST_F(GgufModel, GivesTheIntegersOfQ8_0) {
+  constexpr uint32_t kQ8_0 = 8;
+  Bytes blocks;  // row r: scale 2^-r, codes -r .. 31 - r
+  for (int row = 0; row < 4; ++row) {
+    blocks.number<uint16_t>(static_cast<uint16_t>((15 - row) << 10));
+    for (int i = 0; i < 32; ++i) blocks.number<int8_t>(static_cast<int8_t>(i - row));
+  }
+  auto file = tiny_llama();
+  file.tensor("blk.0.attn_k.weight", {32, 4}, kQ8_0, blocks.text());
+  file.tensor("token_embd.weight", {32, 4}, kQ8_0, blocks.text());
+  const auto checkpoint = open_gguf(file);
+  EXPECT_FALSE(checkpoint->read_int8("model.norm.weight"));
+  EXPECT_FALSE(checkpoint->read_int8("model.layers.0.self_attn.q_proj.weight"));
+  EXPECT_THROW(checkpoint->read_int8("lm_head.weight"), Error);
+  const auto check = [&](const std::string& name, const std::vector<int>& rows) {
+    const auto matrix = checkpoint->read_int8(name);
+    ASSERT_TRUE(matrix);
+    EXPECT_EQ(matrix->codes.dtype, DType::kI8);
+    EXPECT_THAT(matrix->codes.shape, ElementsAre(4, 32));
+    EXPECT_THAT(matrix->scales.shape, ElementsAre(4, 1));
+    const std::string codes = to_string(matrix->codes.bytes);
+    std::vector<float> scales(4), values(4 * 32), products;
+    std::memcpy(scales.data(), matrix->scales.bytes.data(), 16);
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(scales[i], std::ldexp(1.0f, -rows[i]));
+      EXPECT_EQ(codes[i * 32 + 31], 31 - rows[i]);
+    }
+    for (size_t i = 0; i < 4 * 32; ++i) {
+      products.push_back(static_cast<float>(static_cast<int8_t>(codes[i])) * scales[i / 32]);
+    }
+    const TensorData read = checkpoint->read(name);
+    std::memcpy(values.data(), read.bytes.data(), read.bytes.size());
+    EXPECT_EQ(products, values);
+  };
+  check("model.embed_tokens.weight", {0, 1, 2, 3});
+  check("model.layers.0.self_attn.k_proj.weight", {0, 2, 1, 3});  // in Hugging Face's order
 }
 
 TEST_F(GgufModel, AnOutputTensorUntiesTheHead) {

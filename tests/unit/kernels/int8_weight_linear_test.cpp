@@ -26,18 +26,25 @@ INSTANTIATE_TEST_SUITE_P(Isa, Int8WeightLinear, testing::ValuesIn(kernels::kAllC
 /// A random problem and its exact answer.
 class Problem {
  public:
-  Problem(int64_t tokens, int64_t rows, int64_t cols, DType dtype)
-      : tokens_(tokens), rows_(rows), cols_(cols), dtype_(dtype) {
+  Problem(int64_t tokens, int64_t rows, int64_t cols, DType dtype, int64_t groups = 1)
+      : tokens_(tokens), rows_(rows), cols_(cols), groups_(groups), dtype_(dtype) {
     std::uniform_int_distribution<int> code(-128, 127);
     for (int64_t i = 0; i < rows * cols; ++i) codes_.push_back(static_cast<int8_t>(code(random_)));
-    scales_ = normal(rows);
+    scales_ = normal(rows * groups);
     input_ = TypedBuffer(dtype, normal(tokens * cols));
   }
 
   TypedBuffer run(CpuIsa isa, int64_t parts = 1) const {
     TypedBuffer output(dtype_, std::vector<float>(tokens_ * rows_, -7.0f));
-    kernels::Int8WeightLinearParams params{rows_,          cols_,   dtype_,        codes_.data(),
-                                           scales_.data(), tokens_, input_.data(), output.data()};
+    const kernels::Int8WeightLinearParams params{.rows = rows_,
+                                                 .cols = cols_,
+                                                 .dtype = dtype_,
+                                                 .codes = codes_.data(),
+                                                 .scales = scales_.data(),
+                                                 .groups = groups_,
+                                                 .tokens = tokens_,
+                                                 .input = input_.data(),
+                                                 .output = output.data()};
     AlignedBytes scratch(kernels::int8_weight_linear_scratch_bytes(params));
     for (int64_t part = 0; part < parts; ++part) {
       kernels::int8_weight_linear_cpu(params, part * rows_ / parts, (part + 1) * rows_ / parts,
@@ -51,7 +58,8 @@ class Problem {
     for (int64_t i = 0; i < tokens_ * rows_; ++i) {
       double value = 0.0, magnitude = 0.0;
       for (int64_t col = 0; col < cols_; ++col) {
-        const double term = double{scales_[i % rows_]} * codes_[i % rows_ * cols_ + col] *
+        const int64_t group = i % rows_ * groups_ + col / (cols_ / groups_);
+        const double term = double{scales_[group]} * codes_[i % rows_ * cols_ + col] *
                             double{input_.at(i / rows_ * cols_ + col)};
         value += term;
         magnitude += std::abs(term);
@@ -70,7 +78,7 @@ class Problem {
   }
 
   std::mt19937_64 random_{17};
-  int64_t tokens_, rows_, cols_;
+  int64_t tokens_, rows_, cols_, groups_;
   DType dtype_;
   std::vector<int8_t> codes_;
   std::vector<float> scales_;
@@ -82,6 +90,17 @@ TEST_P(Int8WeightLinear, IsTheProductRoundedOnce) {
     for (const int64_t tokens : {0, 1, 2, 3, 4, 5, 8, 9}) {
       for (const int64_t cols : {1, 15, 16, 64, 67, 576}) {
         const Problem problem(tokens, 5, cols, dtype);
+        problem.expect_near(problem.run(GetParam()));
+      }
+    }
+  }
+}
+
+TEST_P(Int8WeightLinear, GivesEachGroupItsScale) {
+  for (const auto& [cols, groups] : {std::pair{64, 2}, {576, 18}, {60, 5}, {7, 7}, {256, 2}}) {
+    for (const int64_t tokens : {1, 2, 3, 4, 7}) {
+      for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+        const Problem problem(tokens, 5, cols, dtype, groups);
         problem.expect_near(problem.run(GetParam()));
       }
     }

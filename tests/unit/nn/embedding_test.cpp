@@ -89,6 +89,67 @@ TEST(Embedding, ClonesInEveryState) {
   }
 }
 
+Int8Weight int8_weight() {
+  torch::manual_seed(5);
+  return {torch::randint(-127, 128, {20, 64}, at::kChar), torch::rand({20, 2})};
+}
+
+TEST(Embedding, LooksUpRowsOfAnInt8Weight) {
+  const Int8Weight stored = int8_weight();
+  const Tensor ids = torch::tensor({{3, 19, 0}, {3, 7, 3}});
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    Embedding embedding = make_embedding();
+    embedding->load_int8(stored, dtype);
+    const Tensor weight =
+        stored.codes.to(at::kFloat).mul(stored.scales.repeat_interleave(32, 1)).to(dtype);
+    EXPECT_TRUE(torch::equal(embedding->forward(ids), torch::embedding(weight, ids)));
+    EXPECT_EQ(embedding->forward(torch::empty({2, 0}, at::kLong)).sizes(),
+              at::IntArrayRef({2, 0, 64}));
+    EXPECT_TRUE(embedding->parameters().empty());
+    EXPECT_EQ(embedding->output_options().dtype(), dtype);
+  }
+}
+
+TEST(Embedding, AnInt8WeightKeepsItsIntegers) {
+  Embedding embedding = make_embedding();
+  embedding->load_int8(int8_weight(), at::kFloat);
+  const auto copy = std::dynamic_pointer_cast<EmbeddingImpl>(embedding->clone());
+  EXPECT_FALSE(copy->int8_weight.is_same(embedding->int8_weight));
+  EXPECT_TRUE(
+      torch::equal(copy->forward(torch::arange(20)), embedding->forward(torch::arange(20))));
+  copy->to(at::kBFloat16);
+  EXPECT_EQ(copy->int8_weight.codes.scalar_type(), at::kChar);
+  EXPECT_TRUE(torch::equal(copy->int8_weight.scales, embedding->int8_weight.scales));
+  EXPECT_TRUE(torch::equal(copy->forward(torch::arange(20)),
+                           embedding->forward(torch::arange(20)).to(at::kBFloat16)));
+}
+
+TEST(Embedding, Int8Errors) {
+  Embedding embedding = make_embedding();
+  Int8Weight stored = int8_weight();
+  const auto load = [&](const Int8Weight& weight) { embedding->load_int8(weight, at::kFloat); };
+  EXPECT_THAT(
+      [&] {
+        load({stored.codes.narrow(0, 0, 19), stored.scales});
+      },
+      ThrowsMessage<Error>(HasSubstr("must be int8 [20, 64], got Char [19, 64]")));
+  EXPECT_THAT(
+      [&] {
+        load({stored.codes, torch::rand({20, 3})});
+      },
+      ThrowsMessage<Error>(HasSubstr("groups dividing 64, got Float [20, 3]")));
+  EXPECT_FALSE(embedding->is_int8());
+  load(stored);
+  EXPECT_THAT([&] { load(stored); }, ThrowsMessage<Error>(HasSubstr("in full precision")));
+  EXPECT_THAT([&] { embedding->prepare(kSpec); },
+              ThrowsMessage<Error>(HasSubstr("full-precision weight is gone")));
+  EXPECT_THAT(
+      [&] {
+        embedding->forward(torch::tensor({0, 20}));
+      },
+      ThrowsMessage<Error>(HasSubstr("run from 0 to 20")));
+}
+
 TEST(Embedding, Errors) {
   Embedding embedding = make_embedding();
   EXPECT_THAT(

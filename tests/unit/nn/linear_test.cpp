@@ -224,6 +224,59 @@ TEST(Linear, ArchivesOfAnotherStateOrSpecAreRefused) {
               ThrowsMessage<Error>(HasSubstr("quantized as '4w group 16 symmetric")));
 }
 
+Int8Weight int8_weight() {
+  torch::manual_seed(5);
+  return {torch::randint(-127, 128, {8, 32}, at::kChar), torch::rand({8, 2})};
+}
+
+TEST(Linear, AnInt8WeightMultipliesAsItsValuesDo) {
+  const Int8Weight stored = int8_weight();
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    Linear linear = make_linear();
+    linear->to(dtype);
+    const Tensor bias = linear->bias, values = stored.dequantize(dtype), x = make_input(dtype);
+    linear->load_int8(stored, dtype);
+    EXPECT_EQ(linear->state(), LinearState::kInt8);
+    EXPECT_FALSE(linear->weight.defined());
+    EXPECT_THAT(linear->named_parameters().keys(), testing::ElementsAre("bias"));
+    EXPECT_EQ(linear->storage_bytes(), 8 * 32 + 8 * 2 * 4 + bias.nbytes());
+    EXPECT_TRUE(torch::equal(linear->effective_weight(), values));
+    const Tensor expected = torch::linear(x, values, bias);
+    EXPECT_TRUE(torch::equal(linear->forward(x), expected)) << "gradients may be wanted";
+    linear->eval();
+    const torch::NoGradGuard no_grad;
+    const Tensor y = linear->forward(x);
+    EXPECT_EQ(y.scalar_type(), dtype);
+    EXPECT_LT((y - expected).norm().item<float>(),
+              (dtype == at::kFloat ? 1e-5 : 1e-2) * expected.norm().item<float>());
+  }
+}
+
+TEST(Linear, AnInt8WeightKeepsItsIntegers) {
+  Linear linear = make_linear();
+  linear->load_int8(int8_weight(), at::kFloat);
+  const auto copy = std::dynamic_pointer_cast<LinearImpl>(linear->clone());
+  EXPECT_FALSE(copy->int8_weight.is_same(linear->int8_weight));
+  EXPECT_TRUE(torch::equal(copy->forward(make_input()), linear->forward(make_input())));
+  Linear other = make_linear();
+  other->load_int8({torch::zeros({8, 32}, at::kChar), torch::ones({8, 2})}, at::kFloat);
+  save_and_load(linear, other);
+  EXPECT_TRUE(torch::equal(other->int8_weight.codes, linear->int8_weight.codes));
+  Linear quantized = make_linear();
+  quantized->prepare(k8da4w);
+  quantized->convert();
+  EXPECT_THAT([&] { save_and_load(linear, quantized); },
+              ThrowsMessage<Error>(HasSubstr("quantized as 'int8, 2 scales a row")));
+  copy->to(at::kBFloat16);
+  EXPECT_EQ(copy->int8_weight.codes.scalar_type(), at::kChar);
+  EXPECT_EQ(copy->int8_weight.scales.scalar_type(), at::kFloat);
+  EXPECT_EQ(copy->forward(make_input()).scalar_type(), at::kBFloat16);
+  EXPECT_THAT([&] { linear->prepare(k8da4w); },
+              ThrowsMessage<Error>(HasSubstr("full-precision weight is gone")));
+  EXPECT_THAT([&] { linear->load_int8(int8_weight(), at::kFloat); },
+              ThrowsMessage<Error>(HasSubstr("in full precision")));
+}
+
 TEST(Linear, PerChannelIsOneGroupARow) {
   Linear linear = make_linear();
   linear->prepare({Scheme::k4w, kPerChannel, at::kFloat, WeightGrid::kSymmetric});

@@ -1,5 +1,6 @@
 #include <nibble/core/error.h>
 #include <nibble/ops/fake_quant.h>
+#include <nibble/ops/int8_weight_linear.h>
 
 #include <torch/torch.h>
 
@@ -158,23 +159,36 @@ INSTANTIATE_TEST_SUITE_P(Dtype, Int8WeightLinear,
                          testing::Values(at::kFloat, at::kBFloat16, at::kHalf));
 
 TEST_P(Int8WeightLinear, EqualsTheProductWithTheDequantizedWeight) {
-  const Tensor codes = torch::randint(-127, 128, {40, 67}, at::kChar),
-               scales = torch::rand({40, 1});
-  const Tensor bias = torch::randn({40}).to(GetParam());
-  const Tensor weight = codes.to(at::kFloat).mul(scales).to(GetParam());
-  for (const int64_t tokens : {0, 1, 3, 8, 9}) {
-    Tensor x = torch::randn({tokens, 67}).to(GetParam());
-    const Tensor expected = at::linear(x, weight, bias);
-    const Tensor y = int8_weight_linear(x, codes, scales, bias);
-    ASSERT_EQ(y.sizes(), expected.sizes());
-    ASSERT_EQ(y.scalar_type(), GetParam());
-    if (tokens > 0) {
-      EXPECT_LT(distance(y, expected), 1.0) << tokens << " tokens";
+  for (const int64_t groups : {1, 3}) {
+    const Tensor codes = torch::randint(-127, 128, {40, 66}, at::kChar),
+                 scales = torch::rand({40, groups});
+    const Tensor bias = torch::randn({40}).to(GetParam());
+    const Tensor weight =
+        codes.to(at::kFloat).mul(scales.repeat_interleave(66 / groups, 1)).to(GetParam());
+    EXPECT_TRUE(torch::equal(dequantize_int8_weight(codes, scales, GetParam()), weight));
+    for (const int64_t tokens : {0, 1, 3, 8, 9}) {
+      Tensor x = torch::randn({tokens, 66}).to(GetParam());
+      const Tensor expected = at::linear(x, weight, bias);
+      const Tensor y = int8_weight_linear(x, codes, scales, bias);
+      ASSERT_EQ(y.sizes(), expected.sizes());
+      ASSERT_EQ(y.scalar_type(), GetParam());
+      if (tokens > 0) {
+        EXPECT_LT(distance(y, expected), 1.0) << tokens << " tokens, " << groups << " groups";
+      }
+      x.requires_grad_();
+      EXPECT_TRUE(
+          torch::equal(int8_weight_linear(x, codes, scales, bias), at::linear(x, weight, bias)));
     }
-    x.requires_grad_();
-    EXPECT_TRUE(
-        torch::equal(int8_weight_linear(x, codes, scales, bias), at::linear(x, weight, bias)));
   }
+}
+
+TEST_P(Int8WeightLinear, ManyTokensMeetTheWeightInTiles) {
+  const Tensor codes = torch::randint(-127, 128, {2100, 1024}, at::kChar),
+               scales = torch::rand({2100, 32}).div(1024);
+  const Tensor x = torch::randn({2, 5, 1024}).to(GetParam()),
+               bias = torch::randn({2100}).to(GetParam());
+  const Tensor expected = at::linear(x, dequantize_int8_weight(codes, scales, GetParam()), bias);
+  EXPECT_LT(distance(int8_weight_linear(x, codes, scales, bias), expected), 1.0);
 }
 
 TEST(Int8WeightLinearErrors, NameTheOperandThatDoesNotFit) {
@@ -185,7 +199,7 @@ TEST(Int8WeightLinearErrors, NameTheOperandThatDoesNotFit) {
       },
       ThrowsMessage<Error>(HasSubstr("codes must be int8")));
   EXPECT_THAT([&] { int8_weight_linear(x, codes, torch::rand({4}), {}); },
-              ThrowsMessage<Error>(HasSubstr("scales must be Float [4, 1]")));
+              ThrowsMessage<Error>(HasSubstr("scales must be Float [4, groups]")));
   EXPECT_THAT(
       [&] {
         int8_weight_linear(x.narrow(1, 0, 7), codes, torch::rand({4, 1}), {});

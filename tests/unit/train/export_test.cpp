@@ -2,8 +2,11 @@
 #include <nibble/io/gguf.h>
 #include <nibble/io/json.h>
 #include <nibble/io/safetensors.h>
+#include <nibble/models/decoder.h>
+#include <nibble/models/saving.h>
 #include <nibble/nn/swap.h>
 #include <nibble/quantization/export.h>
+#include <nibble/quantization/int8_embedding.h>
 #include <nibble/text/tokenizer.h>
 #include <nibble/train/finish.h>
 #include <nibble/train/trained_model.h>
@@ -210,6 +213,145 @@ TEST_P(TiedExportTest, AQuantizedHeadIsExportedFromTheCheckpoint) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Rules, TiedExportTest, ::testing::Values("untie", "both"));
+
+class Int8ExportTest : public ExportTest {
+ protected:
+  static models::DecoderLMImpl& decoder(const eval::LoadedModel& loaded) {
+    return dynamic_cast<models::DecoderLMImpl&>(*loaded.model);
+  }
+  static double distance(const at::Tensor& actual, const at::Tensor& expected) {
+    return (actual - expected).norm().item<double>() / expected.norm().item<double>();
+  }
+  /// The logits of a checkpoint whose int8 weights were dequantized when it was loaded.
+  at::Tensor reference_logits(const std::string& name) const {
+    const TrainedModel opened = open_trained_model(path(name));
+    const auto model = models::load_model(*opened.checkpoint);
+    if (opened.is_quantized) restore_quantization(*model, *opened.checkpoint);
+    return inference_logits(*model);
+  }
+  static at::Tensor inference_logits(models::CausalLMImpl& model) {
+    model.eval();
+    return torch::cat({logits(model),
+                       [&] {  // one token reads the codes, many their values
+                         const torch::NoGradGuard no_grad;
+                         return model.forward(torch::tensor({{7}}));
+                       }()},
+                      1);
+  }
+  ExportReport export_int8(const std::string& from, const std::string& to) const {
+    return export_run(from, ExportFormat::kCompressedTensors, to,
+                      {.embedding = EmbeddingStorage::kInt8, .pack_8da4w = true});
+  }
+};
+
+TEST_F(Int8ExportTest, OneInt8TableServesLookUpsAndLogits) {
+  converted("run");
+  EXPECT_EQ(export_int8("run", "int8").embedding, "int8");
+  export_run("run", ExportFormat::kGguf, "model.gguf");
+  for (const char* name : {"int8", "model.gguf"}) {
+    const auto loaded = eval::load_any_model(path(name));
+    const auto& model = decoder(loaded);
+    ASSERT_TRUE(model.model->embed_tokens->is_int8()) << name;
+    EXPECT_EQ(model.lm_head->state(), nn::LinearState::kInt8);
+    EXPECT_TRUE(model.has_tied_embeddings());
+    const at::Tensor actual = inference_logits(*loaded.model);
+    EXPECT_LT(distance(actual, reference_logits(name)), 1e-4) << name;
+
+    const auto copy = std::dynamic_pointer_cast<models::DecoderLMImpl>(loaded.model->clone());
+    EXPECT_TRUE(copy->has_tied_embeddings());
+    EXPECT_FALSE(copy->lm_head->int8_weight.is_same(model.lm_head->int8_weight));
+    EXPECT_TRUE(inference_logits(*copy).equal(actual));
+    EXPECT_EQ(loaded.model->make_cache(1, 4).bytes(), copy->make_cache(1, 4).bytes());
+  }
+}
+
+TEST_F(Int8ExportTest, AnUntiedHeadIsInt8AsWell) {
+  converted("run", {"--qat.tied_embedding=untie", "--qat.modules_to_not_convert=[]"});
+  export_run("run", ExportFormat::kHuggingFace, "untied");
+  const SpecQATQuantizer ptq({nn::Scheme::k4w, 32, at::kBFloat16, nn::WeightGrid::kSymmetric});
+  const TrainedModel untied = open_trained_model(path("untied"));
+  const auto source = export_source(untied, ptq);
+  export_model(*source, ExportFormat::kCompressedTensors, path("int8"),
+               {.embedding = EmbeddingStorage::kInt8});
+  export_model(*source, ExportFormat::kGguf, path("model.gguf"));
+  for (const char* name : {"int8", "model.gguf"}) {
+    const auto loaded = eval::load_any_model(path(name));
+    const auto& model = decoder(loaded);
+    EXPECT_FALSE(model.has_tied_embeddings());
+    EXPECT_TRUE(model.model->embed_tokens->is_int8());
+    EXPECT_EQ(model.lm_head->state(), nn::LinearState::kInt8);
+    EXPECT_LT(distance(inference_logits(*loaded.model), reference_logits(name)), 1e-4) << name;
+  }
+}
+
+TEST_F(Int8ExportTest, TheIntegersPassThrough) {
+  converted("run");
+  export_int8("run", "int8");
+  export_int8("int8", "again");
+  EXPECT_EQ(bytes("again/model.safetensors"), bytes("int8/model.safetensors"));
+  const auto loaded = eval::load_any_model(path("int8"));
+  save_quantized(*loaded.model, loaded.model->config_json(), path("saved"),
+                 loaded.checkpoint.get());
+  EXPECT_EQ(bytes("saved/model.safetensors"), bytes("int8/model.safetensors"));
+
+  export_run("int8", ExportFormat::kGguf, "model.gguf");
+  const auto gguf = io::open_checkpoint(path("model.gguf"));
+  const auto in_gguf = to_int8_weight(*gguf->read_int8("model.embed_tokens.weight"));
+  const nn::Int8Weight& in_memory = decoder(loaded).model->embed_tokens->int8_weight;
+  EXPECT_TRUE(in_gguf.codes.equal(in_memory.codes));
+  EXPECT_TRUE(in_gguf.dequantize(at::kFloat).equal(in_memory.dequantize(at::kFloat)));
+
+  const SpecQATQuantizer ptq({nn::Scheme::k4w, 32, at::kBFloat16, nn::WeightGrid::kSymmetric});
+  export_model(*export_source(open_trained_model(path("model.gguf")), ptq),
+               ExportFormat::kCompressedTensors, path("back"),
+               {.embedding = EmbeddingStorage::kInt8});
+  const auto back = eval::load_any_model(path("back"));
+  EXPECT_TRUE(decoder(back).model->embed_tokens->int8_weight.codes.equal(in_memory.codes));
+}
+
+TEST_F(Int8ExportTest, OtherReadersGetFloatingPointNumbers) {
+  converted("run");
+  export_int8("run", "int8");
+  EXPECT_EQ(export_run("int8", ExportFormat::kTorchAO, "ao").embedding, "unquantized");
+  EXPECT_TRUE(reference_logits("ao").equal(reference_logits("int8")));
+  EXPECT_THAT(message_of([&] {
+                export_run("int8", ExportFormat::kTorchAO, "none",
+                           {.embedding = EmbeddingStorage::kInt8});
+              }),
+              HasSubstr("no place for an int8 embedding"));
+}
+
+TEST_F(Int8ExportTest, ScalesAreExactInBinary16WhereItHasTheirBits) {
+  const at::Tensor weight =
+      torch::ones({4, 64}).mul(torch::tensor({{1.0f}, {0.0f}, {1e-5f}, {3.0f}}));
+  const nn::Int8Weight stored = quantize_int8(weight);
+  EXPECT_TRUE(stored.scales.to(at::kHalf)
+                  .to(at::kFloat)
+                  .eq(stored.scales)
+                  .flatten()
+                  .equal(torch::tensor({true, true, false, true})));
+  EXPECT_LT((stored.dequantize(at::kFloat) - weight)
+                .abs()
+                .div(weight.abs().clamp_min(1e-9))
+                .max()
+                .item<float>(),
+            1.0f / 250);
+}
+
+TEST_F(Int8ExportTest, TrainsFromTheValuesAndSavesThem) {
+  converted("run");
+  export_run("run", ExportFormat::kGguf, "model.gguf");
+  const auto gguf = io::open_checkpoint(path("model.gguf"));
+  const auto model = models::load_model(*gguf);
+  const auto& decoder = dynamic_cast<models::DecoderLMImpl&>(*model);
+  EXPECT_TRUE(decoder.model->embed_tokens->weight.equal(
+      to_int8_weight(*gguf->read_int8("model.embed_tokens.weight")).dequantize(at::kFloat)));
+  model->forward(torch::arange(0, 40).unsqueeze(0)).sum().backward();
+  EXPECT_TRUE(decoder.model->embed_tokens->weight.grad().defined());
+  const auto inference = eval::load_any_model(path("model.gguf"));
+  EXPECT_THAT(message_of([&] { models::save_checkpoint(*inference.model, path("none")); }),
+              HasSubstr("embed_tokens is quantized"));
+}
 
 TEST_F(ExportTest, ShardsHoldWhatOneFileHolds) {
   converted("run");
