@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cuda_runtime.h>
+#include <utility>
 
 /// What the launchers share, on the host.
 namespace nibble::kernels::cuda {
@@ -13,6 +14,40 @@ namespace nibble::kernels::cuda {
 inline void check_launch(const char* kernel) {
   const cudaError_t error = cudaGetLastError();
   NIBBLE_CHECK(error == cudaSuccess, "CUDA kernel ", kernel,
+               " was not launched: ", cudaGetErrorString(error));
+}
+
+inline int device_attribute(cudaDeviceAttr attribute) {
+  int device = 0, value = 0;
+  NIBBLE_CHECK(cudaGetDevice(&device) == cudaSuccess &&
+                   cudaDeviceGetAttribute(&value, attribute, device) == cudaSuccess,
+               "CUDA does not tell device attribute ", static_cast<int>(attribute));
+  return value;
+}
+
+struct LaunchShape {
+  unsigned blocks;
+  unsigned threads;
+  size_t shared_bytes = 0;
+};
+
+/// Starts a kernel that may begin before the previous one ends (device/overlap.cuh).
+template <class... Params, class... Arguments>
+void launch_overlapping(const char* name, void (*kernel)(Params...), const LaunchShape& shape,
+                        cudaStream_t stream, Arguments&&... arguments) {
+  cudaLaunchAttribute overlap;
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(shape.blocks);
+  config.blockDim = dim3(shape.threads);
+  config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = stream;
+  config.attrs = &overlap;
+  config.numAttrs = device_attribute(cudaDevAttrComputeCapabilityMajor) >= 9 ? 1 : 0;
+  const cudaError_t error =
+      cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...);
+  NIBBLE_CHECK(error == cudaSuccess, "CUDA kernel ", name,
                " was not launched: ", cudaGetErrorString(error));
 }
 

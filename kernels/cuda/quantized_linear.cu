@@ -1,220 +1,175 @@
 #include <nibble/kernels/quantized_linear_cuda.h>
 
-#include "../grid_dispatch.h"
-#include "device/extremes.cuh"
 #include "device/int4_tiles.cuh"
-#include "device/tensor_core.cuh"
+#include "device/overlap.cuh"
 #include "launch.h"
 
 namespace nibble::kernels {
 namespace cuda {
 namespace {
 
-constexpr int64_t kMostTokens = 64;
-/// Input that every block can read for a single tile of the weight.
-constexpr int64_t kCheapInputBytes = 12288;
+constexpr int64_t kMostTokens = 8;
 
-/// Adds the products of one chunk: rows of the weight's tiles by all tokens.
-template <class T, class S, class Grid, class Cut, class Input>
-__device__ __forceinline__ void add_chunk(const WeightChunk<S, Cut::kRowTiles>& weight,
-                                          const Input& input, uint32_t chunk,
-                                          float (&sums)[Cut::kRowTiles][Cut::kTokenTiles][4]) {
-  const uint32_t g = threadIdx.x % kWarp / 4, t = threadIdx.x % 4;
-  Grid grids[Cut::kRowTiles][2];
-#pragma unroll
-  for (int tile = 0; tile < Cut::kRowTiles; ++tile) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const float zero = Grid::kIsSymmetric ? 0.0f : static_cast<float>(weight.zeros[tile][half]);
-      grids[tile][half] =
-          restore_grid(Tag<Grid>{}, static_cast<float>(weight.scales[tile][half]), zero);
-    }
-  }
-  const uint4* lanes[Cut::kTokenTiles];
-#pragma unroll
-  for (int tokens = 0; tokens < Cut::kTokenTiles; ++tokens) {
-    lanes[tokens] = input.lane(tokens * kTileTokens + g, chunk, t);
-  }
-#pragma unroll
-  for (int octet = 0; octet < kLaneColumns / kOctet; ++octet) {
-    uint4 x[Cut::kTokenTiles];
-#pragma unroll
-    for (int tokens = 0; tokens < Cut::kTokenTiles; ++tokens) {
-      x[tokens] = Input::octet(lanes[tokens], octet);
-    }
-#pragma unroll
-    for (int tile = 0; tile < Cut::kRowTiles; ++tile) {
-      uint32_t w[4][2];
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const uint32_t codes = word(weight.codes[tile][half], octet);
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          w[i][half] = value_pair<T, S>(grids[tile][half], codes >> (4 * i));
-        }
-      }
-#pragma unroll
-      for (int tokens = 0; tokens < Cut::kTokenTiles; ++tokens) {
-        auto& sum = sums[tile][tokens];
-        multiply_accumulate<T>(sum, {w[0][0], w[0][1], w[1][0], w[1][1]},
-                               {x[tokens].x, x[tokens].y});
-        multiply_accumulate<T>(sum, {w[2][0], w[2][1], w[3][0], w[3][1]},
-                               {x[tokens].z, x[tokens].w});
-      }
-    }
-  }
-}
-
-/// What a warp has summed. Padded: its lanes write to different banks.
+/// What the warps have summed: [warp][token][row], padded: lanes write to different banks.
 template <class Cut>
 struct Partial {
-  float sums[Cut::kTokens][Cut::kRows + 4];
+  static constexpr uint32_t kStride = Cut::kRows + 4;
+  static size_t bytes(uint32_t tokens) { return Cut::kWarps * tokens * kStride * sizeof(float); }
 };
 
-/// Adds the warps' sums in their order and stores them. `partial` is the block's.
+/// Adds the warps' sums in their order and stores them.
 template <class T, class Cut>
-__device__ __forceinline__ void store_sums(const float (&sums)[Cut::kRowTiles][Cut::kTokenTiles][4],
-                                           Partial<Cut>* partial, const QuantizedLinearParams& p,
+__device__ __forceinline__ void store_sums(const Sums<Cut>& sums, float* partial,
+                                           const Int4Product& product, uint32_t tokens,
                                            uint32_t block_row) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
-  const int g = lane / 4, t = lane % 4;
+  constexpr uint32_t kStride = Partial<Cut>::kStride;
+  const uint32_t warp = threadIdx.x / kWarp, g = threadIdx.x % kWarp / 4, t = threadIdx.x % 4;
 #pragma unroll
   for (int tile = 0; tile < Cut::kRowTiles; ++tile) {
 #pragma unroll
-    for (int tokens = 0; tokens < Cut::kTokenTiles; ++tokens) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int row = tile * kTileRows + g + (i / 2) * 8;
-        const int token = tokens * kTileTokens + 2 * t + i % 2;
-        if (token < p.tokens) partial[warp].sums[token][row] = sums[tile][tokens][i];
-      }
+    for (int i = 0; i < 4; ++i) {
+      const uint32_t row = tile * kTileRows + g + (i / 2) * 8, token = 2 * t + i % 2;
+      if (token < tokens) partial[(warp * tokens + token) * kStride + row] = sums[tile][i];
     }
   }
   __syncthreads();
-  const int count = static_cast<int>(p.tokens) * Cut::kRows;
-  for (int i = static_cast<int>(threadIdx.x); i < count; i += Cut::kWarps * kWarp) {
-    const int token = i / Cut::kRows, row = i % Cut::kRows;
-    if (block_row + row >= p.weight.rows) continue;
-    float sum = partial[0].sums[token][row];
+#pragma unroll 1
+  for (uint32_t i = threadIdx.x; i < tokens * Cut::kRows; i += Cut::kThreads) {
+    const uint32_t token = i / Cut::kRows, row = i % Cut::kRows;
+    if (block_row + row >= product.rows) continue;
+    float sum = partial[token * kStride + row];
 #pragma unroll
-    for (int from = 1; from < Cut::kWarps; ++from) {
-      sum = numerics::add(sum, partial[from].sums[token][row]);
+    for (int other = 1; other < Cut::kWarps; ++other) {
+      sum = numerics::add(sum, partial[(other * tokens + token) * kStride + row]);
     }
-    static_cast<T*>(p.output)[token * p.weight.rows + block_row + row] = T(sum);
+    static_cast<T*>(product.output)[uint64_t{token} * product.rows + block_row + row] = T(sum);
   }
-  __syncthreads();
 }
 
-/// A block goes through the row tiles blockIdx.x, blockIdx.x + gridDim.x, ...; the weight's next
-/// chunks are always under way, over the border of a tile too.
-template <class T, class S, class Grid, class Cut, bool input_is_shared>
-__global__ void __launch_bounds__(Cut::kWarps* kWarp)
-    quantized_linear_kernel(QuantizedLinearParams p, Divider units_per_group) {
-  __shared__ Partial<Cut> partial[Cut::kWarps];
-  extern __shared__ uint4 shared_octets[];
-  const uint32_t warp = threadIdx.x / kWarp;
-  const uint32_t g = threadIdx.x % kWarp / 4, t = threadIdx.x % 4;
-  const auto rows = static_cast<uint32_t>(p.weight.rows),
-             cols = static_cast<uint32_t>(p.weight.cols);
-  const uint32_t units = cols / kLaneColumns, chunks = (units + 3) / 4;
-  // The chunks warp, warp + kWarps, ... of a tile are this warp's, rounded up to rounds of kAhead.
-  constexpr uint32_t kRound = Cut::kAhead * Cut::kWarps;
-  const uint32_t padded_chunks = (chunks + kRound - 1) / kRound * kRound;
-  const uint32_t row_step = gridDim.x * Cut::kRows;
+/// Has the block's rows of the weight brought into the L2 cache.
+template <class Cut>
+__device__ __forceinline__ void prefetch_weight(const Int4Product& product,
+                                                const Int4Columns& columns, uint32_t block_row) {
+  const uint32_t row = block_row + threadIdx.x;
+  if (threadIdx.x < Cut::kRows && row < product.rows) {
+    prefetch_to_l2(product.codes + uint64_t{row} * columns.units,
+                   columns.units * static_cast<uint32_t>(sizeof(uint4)));
+  }
+}
 
-  WeightReader<S, Grid, Cut> weight(p, units_per_group);
-  uint32_t row = blockIdx.x * Cut::kRows;
-  uint32_t next_row = row, next_chunk = warp;
-  weight.go_to(next_row + g);
+template <class T, class S, class Grid, class Cut, bool scales_sums>
+__global__ void __launch_bounds__(Cut::kThreads, Cut::kBlocks)
+    quantized_linear_kernel(const __grid_constant__ Int4Products p) {
+  extern __shared__ uint4 shared[];
+  const Int4Product& product = product_of_block(p, blockIdx.x);
+  const uint32_t block_row = (blockIdx.x - product.first_block) * Cut::kRows;
+  if (p.prefetches) prefetch_weight<Cut>(product, p.columns, block_row);
+  let_next_begin();
+  wait_for_previous();
+
+  const uint32_t warp = threadIdx.x / kWarp, g = threadIdx.x % kWarp / 4, t = threadIdx.x % 4;
+  const uint32_t chunks = (p.columns.units + kChunkUnits - 1) / kChunkUnits;
+  const uint32_t per_warp = (chunks + Cut::kWarps - 1) / Cut::kWarps;
+  const uint32_t begin = warp * per_warp, end = min(begin + per_warp, chunks);
+  const WeightReader<S, Grid, Cut, scales_sums> weight(product, p.columns, block_row);
   WeightChunk<S, Cut::kRowTiles> under_way[Cut::kAhead];
-  const auto fetch = [&](WeightChunk<S, Cut::kRowTiles>& chunk) {
-    // Lanes beyond a short last chunk read the first columns, and zeros of the input.
-    const uint32_t unit = next_chunk * 4 + t;
-    if (next_chunk < chunks && next_row < rows) chunk = weight.read(unit < units ? unit : 0);
-    next_chunk += Cut::kWarps;
-    if (next_chunk < padded_chunks) return;
-    next_chunk = warp;
-    next_row += row_step;
-    weight.go_to(next_row + g);
-  };
 #pragma unroll
-  for (int slot = 0; slot < Cut::kAhead; ++slot) fetch(under_way[slot]);
+  for (int slot = 0; slot < Cut::kAhead; ++slot) {
+    if (begin + slot < end) under_way[slot] = weight.read(begin + slot);
+  }
+  auto* partial = reinterpret_cast<float*>(shared);
+  constexpr uint32_t kPartialOctets =
+      Cut::kWarps * Partial<Cut>::kStride * sizeof(float) / sizeof(uint4);
+  const SharedInput<T> input(shared + kPartialOctets * p.tokens, p.tokens, p.columns.units * kUnit);
+  input.template fill<scales_sums>(p.input);
+  __syncthreads();
 
-  using Input = std::conditional_t<input_is_shared, SharedInput, GlobalInput>;
-  const auto tokens = static_cast<uint32_t>(p.tokens);
-  const Input input = [&] {
-    if constexpr (input_is_shared) {
-      const SharedInput shared(shared_octets, tokens, cols);
-      shared.fill(p.input);
-      __syncthreads();
-      return shared;
-    } else {
-      return GlobalInput(p.input, tokens, cols);
-    }
-  }();
-  for (; row < rows; row += row_step) {
-    float sums[Cut::kRowTiles][Cut::kTokenTiles][4] = {};
-    for (uint32_t first = warp; first < padded_chunks; first += kRound) {
+  uint32_t step;
+  const uint4* octets = input.first(g, step);
+  octets += begin * step;
+  Sums<Cut> sums = {};
+  for (uint32_t first = begin; first < end; first += Cut::kAhead) {
 #pragma unroll
-      for (int slot = 0; slot < Cut::kAhead; ++slot) {
-        const uint32_t chunk = first + slot * Cut::kWarps;
-        if (chunk < chunks) add_chunk<T, S, Grid, Cut>(under_way[slot], input, chunk, sums);
-        fetch(under_way[slot]);
+    for (int slot = 0; slot < Cut::kAhead; ++slot) {
+      const uint32_t chunk = first + slot;
+      if (chunk >= end) break;
+      if constexpr (scales_sums) {
+        const float input_sums[2] = {input.sum(Cut::kTokens == 1 ? 0 : 2 * t, chunk),
+                                     Cut::kTokens == 1 ? 0.0f : input.sum(2 * t + 1, chunk)};
+        add_scaled_codes<T, S, Grid, Cut>(under_way[slot], octets, input_sums, sums);
+      } else {
+        add_values<T, S, Grid, Cut>(under_way[slot], octets, sums);
       }
+      octets += step;
+      if (chunk + Cut::kAhead < end) under_way[slot] = weight.read(chunk + Cut::kAhead);
     }
-    store_sums<T, Cut>(sums, partial, p, row);
   }
+  store_sums<T, Cut>(sums, partial, product, p.tokens, block_row);
 }
 
-int device_attribute(cudaDeviceAttr attribute) {
-  int device = 0, value = 0;
-  NIBBLE_CHECK(cudaGetDevice(&device) == cudaSuccess &&
-                   cudaDeviceGetAttribute(&value, attribute, device) == cudaSuccess,
-               "CUDA does not tell device attribute ", static_cast<int>(attribute));
-  return value;
-}
-
-template <class T, class S, class Grid, class Cut>
-void launch(const QuantizedLinearParams& p, cudaStream_t stream) {
-  const auto tiles = static_cast<unsigned>(ceil_divide(p.weight.rows, Cut::kRows));
-  constexpr auto kThreads = static_cast<unsigned>(Cut::kWarps * kWarp);
-  const int64_t input_bytes = SharedInput::bytes(p.tokens, p.weight.cols);
-  const Divider units_per_group(static_cast<uint32_t>(p.weight.group_size / kLaneColumns));
-  const auto partial_bytes = static_cast<int64_t>(sizeof(Partial<Cut>)) * Cut::kWarps;
-  const int64_t most = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
-  if (input_bytes + partial_bytes <= most) {
-    const auto kernel = quantized_linear_kernel<T, S, Grid, Cut, true>;
-    const auto bytes = static_cast<int>(input_bytes);
-    int blocks_at_once = 0;
-    NIBBLE_CHECK(
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes) ==
-                cudaSuccess &&
-            cudaOccupancyMaxActiveBlocksPerMultiprocessor(
-                &blocks_at_once, kernel, kThreads, static_cast<size_t>(bytes)) == cudaSuccess &&
-            blocks_at_once > 0,
-        "quantized_linear_kernel does not fit this GPU");
-    const auto resident =
-        static_cast<unsigned>(blocks_at_once * device_attribute(cudaDevAttrMultiProcessorCount));
-    // As many tiles for every block as its busiest one has; where each can afford to read the whole
-    // input for one tile, the hardware deals them out better.
-    const unsigned rounds = (tiles + resident - 1) / resident;
-    const unsigned blocks = input_bytes <= kCheapInputBytes ? tiles : (tiles + rounds - 1) / rounds;
-    kernel<<<blocks, kThreads, static_cast<size_t>(bytes), stream>>>(p, units_per_group);
-  } else {
-    quantized_linear_kernel<T, S, Grid, Cut, false>
-        <<<tiles, kThreads, 0, stream>>>(p, units_per_group);
+template <class Cut>
+unsigned number_blocks(Int4Products& products, int64_t count) {
+  unsigned blocks = 0;
+  for (int64_t i = 0; i < kMostSharedProducts; ++i) {
+    Int4Product& product = products.products[i];
+    product.first_block = i < count ? blocks : ~0u;
+    if (i < count) blocks += (product.rows + Cut::kRows - 1) / Cut::kRows;
   }
-  check_launch("quantized_linear_kernel");
+  return blocks;
 }
 
-template <class T, class S, class Grid>
-void launch(const QuantizedLinearParams& p, cudaStream_t stream) {
-  if (p.tokens <= 8) return launch<T, S, Grid, Cut<1, 1, 8, 2>>(p, stream);
-  if (p.tokens <= 16) return launch<T, S, Grid, Cut<1, 2, 16, 1>>(p, stream);
-  if (p.tokens <= 32) return launch<T, S, Grid, Cut<2, 4, 8, 1>>(p, stream);
-  return launch<T, S, Grid, Cut<2, 8, 4, 1>>(p, stream);
+template <class T, class S, class Grid, class Cut, bool scales_sums>
+void launch(Int4Products products, int64_t count, cudaStream_t stream) {
+  const unsigned blocks = number_blocks<Cut>(products, count);
+  const size_t bytes = Partial<Cut>::bytes(products.tokens) +
+                       SharedInput<T>::bytes(products.tokens, products.columns.units * kUnit);
+  // Where the blocks cannot all begin at once, later ones would only ask twice.
+  products.prefetches =
+      blocks <=
+      static_cast<unsigned>(Cut::kBlocks * device_attribute(cudaDevAttrMultiProcessorCount));
+  const auto kernel = quantized_linear_kernel<T, S, Grid, Cut, scales_sums>;
+  NIBBLE_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    static_cast<int>(bytes)) == cudaSuccess,
+               "quantized_linear_kernel needs ", bytes,
+               " bytes of shared memory, more than this GPU has");
+  launch_overlapping("quantized_linear_kernel", kernel, {blocks, Cut::kThreads, bytes}, stream,
+                     products);
 }
+
+template <class T, class S, class Grid, bool scales_sums>
+void launch(const Int4Products& products, int64_t count, cudaStream_t stream) {
+  products.tokens == 1
+      ? launch<T, S, Grid, Cut<1, 1, 8, 2, 4>, scales_sums>(products, count, stream)
+      : launch<T, S, Grid, Cut<4, 8, 8, 1, 2>, scales_sums>(products, count, stream);
+}
+
+bool share_columns(const QuantizedLinearParams& a, const QuantizedLinearParams& b) {
+  return a.input == b.input && a.tokens == b.tokens && a.weight.cols == b.weight.cols &&
+         a.weight.grid == b.weight.grid && a.weight.dtype == b.weight.dtype &&
+         a.weight.scale_dtype == b.weight.scale_dtype && a.weight.group_size == b.weight.group_size;
+}
+
+Int4Products products_of(const QuantizedLinearParams* params, int64_t count) {
+  const GroupedMatrix& weight = params->weight;
+  Int4Products result = {{},
+                         {static_cast<uint32_t>(weight.cols / kUnit),
+                          static_cast<uint32_t>(weight.cols / weight.group_size),
+                          Divider(static_cast<uint32_t>(weight.group_size / kUnit))},
+                         static_cast<uint32_t>(params->tokens),
+                         params->input};
+  for (int64_t i = 0; i < count; ++i) {
+    result.products[i] = {reinterpret_cast<const uint4*>(params[i].packed_codes),
+                          params[i].scales,
+                          params[i].zeros,
+                          params[i].output,
+                          static_cast<uint32_t>(params[i].weight.rows),
+                          0};
+  }
+  return result;
+}
+
+/// As much of the input as a block may hold.
+constexpr int64_t kMostInputBytes = 192 * 1024;
 
 }  // namespace
 }  // namespace cuda
@@ -222,22 +177,40 @@ void launch(const QuantizedLinearParams& p, cudaStream_t stream) {
 bool can_run_quantized_linear(const QuantizedLinearParams& p) {
   const GroupedMatrix& m = p.weight;
   return m.grid != GridKind::kAsymmetricInt8 && m.dtype != DType::kFloat32 && m.rows > 0 &&
-         m.cols > 0 && m.group_size % cuda::kLaneColumns == 0 && p.tokens >= 1 &&
-         p.tokens <= cuda::kMostTokens && cuda::is_aligned(p.packed_codes, 16) &&
-         cuda::is_aligned(p.input, 16);
+         m.cols > 0 && m.group_size % cuda::kUnit == 0 &&
+         m.rows * m.cols < int64_t{cuda::kUnit} << 32 && p.tokens >= 1 &&
+         p.tokens <= cuda::kMostTokens && p.tokens * m.cols * 2 <= cuda::kMostInputBytes &&
+         cuda::is_aligned(p.packed_codes, 16) && cuda::is_aligned(p.input, 16);
+}
+
+bool can_run_quantized_linears(const QuantizedLinearParams* params, int64_t count) {
+  if (count < 1 || count > kMostSharedProducts) return false;
+  return std::all_of(params, params + count, [&](const QuantizedLinearParams& other) {
+    return can_run_quantized_linear(other) && cuda::share_columns(*params, other);
+  });
+}
+
+void quantized_linears_cuda(const QuantizedLinearParams* params, int64_t count,
+                            CUstream_st* stream) {
+  const GroupedMatrix& weight = params->weight;
+  NIBBLE_CHECK(can_run_quantized_linears(params, count), "quantized_linears_cuda does not take ",
+               count, " products of ", params->tokens, " tokens, the first weight [", weight.rows,
+               ", ", weight.cols, "] in groups of ", weight.group_size);
+  const bool scales_sums = weight.group_size % (cuda::kChunkUnits * cuda::kUnit) == 0;
+  dispatch_grid(weight, [&](auto element, auto scale, auto grid) {
+    using T = typename decltype(element)::type;
+    using S = typename decltype(scale)::type;
+    using Grid = typename decltype(grid)::type;
+    if constexpr (!std::is_same_v<T, float> && Grid::kMaxCode - Grid::kMinCode == 15.0f) {
+      const cuda::Int4Products products = cuda::products_of(params, count);
+      scales_sums ? cuda::launch<T, S, Grid, true>(products, count, stream)
+                  : cuda::launch<T, S, Grid, false>(products, count, stream);
+    }
+  });
 }
 
 void quantized_linear_cuda(const QuantizedLinearParams& params, CUstream_st* stream) {
-  NIBBLE_CHECK(can_run_quantized_linear(params), "quantized_linear_cuda does not take ",
-               params.tokens, " tokens, a weight [", params.weight.rows, ", ", params.weight.cols,
-               "] in groups of ", params.weight.group_size);
-  dispatch_grid(params.weight, [&](auto element, auto scale, auto grid) {
-    using T = typename decltype(element)::type;
-    using Grid = typename decltype(grid)::type;
-    if constexpr (!std::is_same_v<T, float> && Grid::kMaxCode - Grid::kMinCode == 15.0f) {
-      cuda::launch<T, typename decltype(scale)::type, Grid>(params, stream);
-    }
-  });
+  quantized_linears_cuda(&params, 1, stream);
 }
 
 }  // namespace nibble::kernels

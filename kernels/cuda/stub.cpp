@@ -1,5 +1,8 @@
 #include <nibble/core/error.h>
+#include <nibble/kernels/add_rms_norm_cuda.h>
+#include <nibble/kernels/decode_attention_cuda.h>
 #include <nibble/kernels/fake_quant_cuda.h>
+#include <nibble/kernels/gated_silu_cuda.h>
 #include <nibble/kernels/quantized_linear_cuda.h>
 
 namespace nibble::kernels {
@@ -18,5 +21,16 @@ void fake_quantize_backward_cuda(const FakeQuantBackwardParams&, CUstream_st*) {
 void dequantize_cuda(const DequantizeParams&, CUstream_st*) { fail_without_cuda(); }
 bool can_run_quantized_linear(const QuantizedLinearParams&) { return false; }
 void quantized_linear_cuda(const QuantizedLinearParams&, CUstream_st*) { fail_without_cuda(); }
+bool can_run_quantized_linears(const QuantizedLinearParams*, int64_t) { return false; }
+void quantized_linears_cuda(const QuantizedLinearParams*, int64_t, CUstream_st*) {
+  fail_without_cuda();
+}
+bool can_run_add_rms_norm(const AddRmsNormParams&) { return false; }
+void add_rms_norm_cuda(const AddRmsNormParams&, CUstream_st*) { fail_without_cuda(); }
+bool can_run_gated_silu(const GatedSiluParams&) { return false; }
+void gated_silu_cuda(const GatedSiluParams&, CUstream_st*) { fail_without_cuda(); }
+bool can_run_decode_attention(const DecodeAttentionParams&) { return false; }
+int64_t decode_attention_scratch_bytes(const DecodeAttentionParams&) { return 0; }
+void decode_attention_cuda(const DecodeAttentionParams&, CUstream_st*) { fail_without_cuda(); }
 
 }  // namespace nibble::kernels

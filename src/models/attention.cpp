@@ -92,9 +92,9 @@ AttentionImpl::Heads AttentionImpl::project(const Tensor& input) {
             .split_with_sizes({config_.num_heads, config_.num_kv_heads, config_.num_kv_heads}, 2);
     return {parts[0], parts[1], parts[2]};
   }
-  const nn::SharedInput shared(input);
-  return {split_heads(q_proj->forward_shared(shared)), split_heads(k_proj->forward_shared(shared)),
-          split_heads(v_proj->forward_shared(shared))};
+  const auto projected = nn::LinearImpl::forward_together(
+      {q_proj.get(), k_proj.get(), v_proj.get()}, nn::SharedInput(input));
+  return {split_heads(projected[0]), split_heads(projected[1]), split_heads(projected[2])};
 }
 
 Tensor AttentionImpl::forward(const Tensor& input, const AttentionContext& context) {

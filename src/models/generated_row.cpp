@@ -33,7 +33,10 @@ GeneratedRow::GeneratedRow(const ModelConfig& config, std::span<const int64_t> p
 }
 
 void GeneratedRow::extend(const at::Tensor& logits) {
-  const int64_t token = sample_token(logits, options_, generator_);
+  push(sample_token(logits, options_, generator_));
+}
+
+void GeneratedRow::push(int64_t token) {
   text_.push_back(token);
   const bool wanted = !options_.on_token || options_.on_token(token);
   if (std::find(stops_.begin(), stops_.end(), token) != stops_.end()) {

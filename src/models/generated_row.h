@@ -51,6 +51,8 @@ class GeneratedRow {
 
   /// Chooses the next token by its logits [vocab_size].
   void extend(const at::Tensor& logits);
+  /// Takes a token that was chosen elsewhere.
+  void push(int64_t token);
 
   bool done() const { return done_; }
   /// Prompt and new tokens.

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "decode_graph.h"
 #include "generated_row.h"
 
 namespace nibble::models {
@@ -21,6 +22,34 @@ Tensor next_input(const std::vector<int64_t>& text, KVCache& cache, const ModelC
   if (rotation_of(config, cache.length()) != rotation_of(config, length)) cache.truncate(0);
   const auto fresh = at::ArrayRef<int64_t>(text).slice(static_cast<size_t>(cache.length()));
   return at::tensor(fresh, at::kLong);
+}
+
+/// Fewer tokens would not repay the capture, which takes as long as several ordinary steps.
+constexpr int64_t kWorthAGraph = 16;
+
+bool decodes_with_graph(const CausalLMImpl& model, const at::Device& device,
+                        const GenerationOptions& options, const GeneratedRow& row) {
+  return options.use_graph && device.is_cuda() && DecodeGraph::is_available() && !row.done() &&
+         row.limit() - row.new_tokens() >= kWorthAGraph && !DecodeStep::refusal(model);
+}
+
+/// The rest of the row. Steps queued beyond its end write where the cache counts no tokens.
+void decode_with_graph(CausalLMImpl& model, KVCache& cache, const GenerationOptions& options,
+                       GeneratedRow& row, GenerationCost& cost, Stopwatch& watch) {
+  DecodeStep step(model, cache);
+  DecodeGraph graph(step, options, row.text().back(), cache.length());
+  cost.graph_seconds = watch.lap();
+  int64_t to_launch = row.limit() - row.new_tokens();
+  for (int64_t i = 0; i < DecodeGraph::kAhead && to_launch > 0; ++i, --to_launch) graph.launch();
+  while (!row.done()) {
+    const int64_t token = graph.read();
+    if (to_launch > 0) {
+      graph.launch();
+      --to_launch;
+    }
+    row.push(token);
+    cache.advance(1);
+  }
 }
 
 }  // namespace
@@ -39,25 +68,9 @@ GenerationCost& GenerationCost::operator+=(const GenerationCost& other) {
   decode_tokens += other.decode_tokens;
   prefill_seconds += other.prefill_seconds;
   decode_seconds += other.decode_seconds;
+  graph_seconds += other.graph_seconds;
   kv_cache_bytes = std::max(kv_cache_bytes, other.kv_cache_bytes);
   return *this;
-}
-
-int64_t sample_token(const Tensor& logits, const GenerationOptions& options,
-                     at::Generator& generator) {
-  if (options.temperature == 0.0) return logits.argmax().item<int64_t>();
-  const Tensor scaled = logits.to(at::kCPU, at::kFloat) / options.temperature;
-  const int64_t vocab = scaled.size(0);
-  const int64_t kept = options.top_k > 0 ? std::min(options.top_k, vocab) : vocab;
-  const auto [values, ids] = scaled.topk(kept);
-  Tensor probabilities = at::softmax(values, 0);
-  if (options.top_p < 1.0) {
-    // A token stays while those likelier than it hold less than top_p: at least one always does.
-    const Tensor before = probabilities.cumsum(0) - probabilities;
-    probabilities = probabilities.masked_fill(before >= options.top_p, 0.0);
-  }
-  return ids[at::multinomial(probabilities, 1, /*replacement=*/false, generator).item<int64_t>()]
-      .item<int64_t>();
 }
 
 Generation generate(CausalLMImpl& model, std::span<const int64_t> prompt,
@@ -80,6 +93,9 @@ Generation generate(CausalLMImpl& model, std::span<const int64_t> prompt,
     if (row.new_tokens() == 1) {
       cost.prefill_seconds = watch.lap();
       cost.prefill_tokens = input.size(0);
+      if (decodes_with_graph(model, device, options, row)) {
+        decode_with_graph(model, cache, options, row, cost, watch);
+      }
     }
   }
   cost.decode_seconds = watch.lap();

@@ -92,14 +92,19 @@ Tensor gated(Activation activation, const Tensor& gate, const Tensor& up) {
 
 }  // namespace
 
-Tensor GatedMLPImpl::forward(const Tensor& input) {
+std::pair<Tensor, Tensor> GatedMLPImpl::project(const Tensor& input) {
   if (config_.fused_projections) {
     const auto halves = gate_up_proj->forward(input).chunk(2, -1);
-    return down_proj->forward(gated(config_.activation, halves[0], halves[1]));
+    return {halves[0], halves[1]};
   }
-  const nn::SharedInput shared(input);
-  const Tensor gate = gate_proj->forward_shared(shared);
-  return down_proj->forward(gated(config_.activation, gate, up_proj->forward_shared(shared)));
+  const auto both =
+      nn::LinearImpl::forward_together({gate_proj.get(), up_proj.get()}, nn::SharedInput(input));
+  return {both[0], both[1]};
+}
+
+Tensor GatedMLPImpl::forward(const Tensor& input) {
+  const auto [gate, up] = project(input);
+  return down_proj->forward(gated(config_.activation, gate, up));
 }
 
 }  // namespace nibble::models

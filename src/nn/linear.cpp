@@ -1,12 +1,14 @@
 #include <nibble/core/error.h>
 #include <nibble/nn/linear.h>
 #include <nibble/ops/autocast.h>
+#include <nibble/ops/decode.h>
 #include <nibble/ops/fake_quant.h>
 
 #include <torch/nn/functional/linear.h>
 #include <torch/nn/init.h>
 #include <torch/serialize/archive.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <tuple>
@@ -117,6 +119,43 @@ Tensor LinearImpl::forward_shared(const SharedInput& input) {
                                       spec_->scale_dtype);
   }
   return at::linear(x, effective_weight(), bias);
+}
+
+std::vector<Tensor> LinearImpl::forward_together(c10::ArrayRef<LinearImpl*> linears,
+                                                 const SharedInput& input) {
+  const Tensor& value = input.value();
+  const LinearImpl& first = *linears.front();
+  const bool in_one_launch = value.is_cuda() &&
+                             std::all_of(linears.begin(), linears.end(),
+                                         [&](const LinearImpl* linear) {
+                                           return linear->state_ == LinearState::kQuantized &&
+                                                  linear->computes_like(first) &&
+                                                  linear->runs_inference();
+                                         }) &&
+                             value.scalar_type() == first.compute_dtype_ &&
+                             ops::matmul_dtype(value) == first.compute_dtype_;
+  std::vector<Tensor> outputs;
+  if (!in_one_launch) {
+    for (LinearImpl* linear : linears) outputs.push_back(linear->forward_shared(input));
+    return outputs;
+  }
+  std::vector<Tensor> packed, scales, zeros;
+  for (const LinearImpl* linear : linears) {
+    packed.push_back(linear->packed_weight);
+    scales.push_back(linear->scales);
+    if (linear->zeros.defined()) zeros.push_back(linear->zeros);
+  }
+  outputs =
+      ops::quantized_linears(first.spec_->quantizes_activations() ? input.fake_quantized() : value,
+                             packed, scales, zeros, is_symmetric(*first.spec_));
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (linears[i]->bias.defined()) outputs[i].add_(linears[i]->bias);
+  }
+  return outputs;
+}
+
+bool LinearImpl::computes_like(const LinearImpl& other) const {
+  return spec_ == other.spec_ && compute_dtype_ == other.compute_dtype_;
 }
 
 int64_t LinearImpl::storage_bytes() const {

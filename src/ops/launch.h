@@ -1,7 +1,10 @@
 #pragma once
 
+#include <nibble/kernels/add_rms_norm_cuda.h>
+#include <nibble/kernels/decode_attention_cuda.h>
 #include <nibble/kernels/decoder.h>
 #include <nibble/kernels/fake_quant.h>
+#include <nibble/kernels/gated_silu_cuda.h>
 #include <nibble/kernels/int8_linear.h>
 #include <nibble/kernels/int8_weight_linear.h>
 #include <nibble/kernels/quantized_linear_cuda.h>
@@ -33,5 +36,11 @@ void launch_cuda(const kernels::FakeQuantParams& params, const at::Device& devic
 void launch_cuda(const kernels::FakeQuantBackwardParams& params, const at::Device& device);
 void launch_cuda(const kernels::DequantizeParams& params, const at::Device& device);
 void launch_cuda(const kernels::QuantizedLinearParams& params, const at::Device& device);
+void launch_cuda(const kernels::AddRmsNormParams& params, const at::Device& device);
+void launch_cuda(const kernels::GatedSiluParams& params, const at::Device& device);
+void launch_cuda(const kernels::DecodeAttentionParams& params, const at::Device& device);
+/// `count` products with one input.
+void launch_cuda(const kernels::QuantizedLinearParams* params, int64_t count,
+                 const at::Device& device);
 
 }  // namespace nibble::ops

@@ -8,11 +8,16 @@
 namespace nibble::ops {
 namespace {
 
+template <class Launch>
+void on_stream(const at::Device& device, const Launch& launch) {
+  const c10::cuda::CUDAGuard guard(device);
+  launch(c10::cuda::getCurrentCUDAStream(device.index()).stream());
+}
+
 template <class Params>
 void run(const Params& params, const at::Device& device,
          void (*kernel)(const Params&, CUstream_st*)) {
-  const c10::cuda::CUDAGuard guard(device);
-  kernel(params, c10::cuda::getCurrentCUDAStream(device.index()).stream());
+  on_stream(device, [&](CUstream_st* stream) { kernel(params, stream); });
 }
 
 }  // namespace
@@ -29,6 +34,20 @@ void launch_cuda(const kernels::DequantizeParams& params, const at::Device& devi
 
 void launch_cuda(const kernels::QuantizedLinearParams& params, const at::Device& device) {
   run(params, device, kernels::quantized_linear_cuda);
+}
+void launch_cuda(const kernels::AddRmsNormParams& params, const at::Device& device) {
+  run(params, device, kernels::add_rms_norm_cuda);
+}
+void launch_cuda(const kernels::GatedSiluParams& params, const at::Device& device) {
+  run(params, device, kernels::gated_silu_cuda);
+}
+void launch_cuda(const kernels::DecodeAttentionParams& params, const at::Device& device) {
+  run(params, device, kernels::decode_attention_cuda);
+}
+void launch_cuda(const kernels::QuantizedLinearParams* params, int64_t count,
+                 const at::Device& device) {
+  on_stream(device,
+            [&](CUstream_st* stream) { kernels::quantized_linears_cuda(params, count, stream); });
 }
 
 }  // namespace nibble::ops

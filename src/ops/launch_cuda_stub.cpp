@@ -20,5 +20,13 @@ void launch_cuda(const kernels::DequantizeParams&, const at::Device& device) { r
 void launch_cuda(const kernels::QuantizedLinearParams&, const at::Device& device) {
   refuse(device);
 }
+void launch_cuda(const kernels::AddRmsNormParams&, const at::Device& device) { refuse(device); }
+void launch_cuda(const kernels::GatedSiluParams&, const at::Device& device) { refuse(device); }
+void launch_cuda(const kernels::DecodeAttentionParams&, const at::Device& device) {
+  refuse(device);
+}
+void launch_cuda(const kernels::QuantizedLinearParams*, int64_t, const at::Device& device) {
+  refuse(device);
+}
 
 }  // namespace nibble::ops

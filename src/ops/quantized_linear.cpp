@@ -6,6 +6,7 @@
 #include <torch/library.h>
 
 #include "fake_quant_calls.h"
+#include "int4_operands.h"
 #include "launch.h"
 #include "product.h"
 
@@ -25,42 +26,10 @@ Tensor dequantize_and_multiply(const Tensor& x, const Tensor& packed, const Tens
       bias);
 }
 
-/// The operands as the kernels want them, contiguous.
-struct Product {
-  Tensor input;
-  Tensor codes;
-  Tensor scales;
-  Tensor zeros;
-  kernels::QuantizedLinearParams params;
-
-  Product(const Tensor& x, const Tensor& packed, const Tensor& weight_scales,
-          const OptionalTensor& weight_zeros, bool symmetric)
-      : input(x.contiguous()), codes(packed.contiguous()), scales(weight_scales.contiguous()) {
-    NIBBLE_CHECK(x.dim() >= 1, "a quantized Linear takes inputs [..., in_features], got a scalar");
-    const int64_t in = x.size(-1), out = packed.size(0);
-    check_packed(packed, in);
-    const auto how = check_parameters({out, in}, weight_scales, weight_zeros, symmetric);
-    if (!symmetric) zeros = weight_zeros->contiguous();
-    params.weight = weight_matrix({out, in}, x.scalar_type(), how);
-    params.packed_codes = codes.const_data_ptr<uint8_t>();
-    params.scales = scales.const_data_ptr();
-    params.zeros = symmetric ? nullptr : zeros.const_data_ptr();
-    params.tokens = in == 0 ? 0 : x.numel() / in;
-    params.input = input.const_data_ptr();
-  }
-
-  /// [..., out], what `params` write.
-  Tensor make_output() {
-    Tensor output = empty_product(input, params.weight.rows, input.scalar_type());
-    params.output = output.mutable_data_ptr();
-    return output;
-  }
-};
-
 Tensor quantized_linear_cuda(const Tensor& x, const Tensor& packed, const Tensor& scales,
                              const OptionalTensor& zeros, const OptionalTensor& bias,
                              bool symmetric) {
-  Product product(x, packed, scales, zeros, symmetric);
+  Int4Operands product(x, packed, scales, zeros, symmetric);
   if (!kernels::can_run_quantized_linear(product.params)) {
     return dequantize_and_multiply(x, packed, scales, zeros, bias, symmetric);
   }
@@ -83,7 +52,7 @@ Tensor dequantize_and_multiply_tiles(const Tensor& x, const Tensor& packed, cons
 Tensor quantized_linear_cpu(const Tensor& x, const Tensor& packed, const Tensor& scales,
                             const OptionalTensor& zeros, const OptionalTensor& bias,
                             bool symmetric) {
-  Product product(x, packed, scales, zeros, symmetric);
+  Int4Operands product(x, packed, scales, zeros, symmetric);
   if (product.params.tokens > kernels::kQuantizedLinearFewTokens ||
       !kernels::can_run_quantized_linear_cpu(product.params.weight)) {
     return dequantize_and_multiply_tiles(x, packed, scales, zeros, bias, symmetric);

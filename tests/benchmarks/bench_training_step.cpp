@@ -1,8 +1,5 @@
 #include <nibble/core/error.h>
 #include <nibble/data/batch.h>
-#include <nibble/io/json.h>
-#include <nibble/models/loading.h>
-#include <nibble/models/registry.h>
 #include <nibble/nn/parameters.h>
 #include <nibble/quantization/quantizer.h>
 #include <nibble/train/loss.h>
@@ -15,12 +12,12 @@
 
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "benchmarks/bench_model.h"
 #include "benchmarks/bench_support.h"
 #include "benchmarks/torch_device.h"
 #include "run_main.h"
@@ -31,14 +28,13 @@ namespace {
 
 constexpr double kLearningRate = 1e-5;
 constexpr double kMaxGradNorm = 1.0;
-constexpr const char* kNone = "none";
 
 struct Arguments {
   TorchOptions torch;
   std::string dtype = "float32";
   std::string model;
   bool random_weights = false;
-  std::string scheme = kNone;
+  std::string scheme = kNoScheme;
   int64_t group_size = 32;
   int64_t rows = 1;
   int64_t tokens = 256;
@@ -47,18 +43,6 @@ struct Arguments {
   int warmup = 2;
   std::string json;
 };
-
-std::shared_ptr<models::CausalLMImpl> load(const Arguments& arguments, const at::Device& device) {
-  const LoadOptions options{.dtype = scalar_type_of(arguments.dtype), .device = device};
-  if (!arguments.random_weights) return load_model_from_checkpoint(arguments.model, options);
-  const std::filesystem::path given = arguments.model;
-  const auto path = std::filesystem::is_directory(given) ? given / "config.json" : given;
-  constexpr double kDeviation = 0.02;
-  return models::make_model(
-      io::read_json_file(path), path.string(),
-      models::random_parameters(kDeviation, /*seed=*/0,
-                                at::TensorOptions(options.dtype).device(device)));
-}
 
 /// `rows` rows of random tokens, each position a target.
 data::Batch random_batch(int64_t rows, int64_t length, int64_t vocab_size) {
@@ -92,7 +76,7 @@ class Training {
            int64_t group_size)
       : model_(std::move(model)) {
     model_->train();
-    if (scheme != kNone) {
+    if (scheme != kNoScheme) {
       const auto report = SpecQATQuantizer(benchmark_spec(scheme, group_size)).prepare(*model_);
       std::fprintf(stderr, "%s: %lld Linears fake-quantized, %lld skipped\n", scheme.c_str(),
                    static_cast<long long>(report.swapped()),
@@ -136,7 +120,7 @@ Row make_row(const Arguments& arguments, const std::string& scheme,
   Row row;
   row.name = "training step " + scheme;
   row.shape = detail::concat(arguments.rows, "x", arguments.tokens);
-  row.group_size = scheme == kNone ? 0 : arguments.group_size;
+  row.group_size = scheme == kNoScheme ? 0 : arguments.group_size;
   row.dtype = arguments.dtype;
   row.median_ms = median(samples);
   row.samples = static_cast<int>(samples.size());
@@ -171,13 +155,15 @@ void print(const Row& row) {
 
 std::vector<Row> measure(const Arguments& arguments, const TorchDevice& device) {
   std::vector<std::string> schemes;
-  if (arguments.compare) schemes.push_back(kNone);
+  if (arguments.compare) schemes.push_back(kNoScheme);
   schemes.push_back(arguments.scheme);
 
   std::vector<std::unique_ptr<Training>> trainings;
   for (const std::string& scheme : schemes) {
-    trainings.push_back(
-        std::make_unique<Training>(load(arguments, device.device()), scheme, arguments.group_size));
+    trainings.push_back(std::make_unique<Training>(
+        load_benchmark_model(arguments.model, arguments.random_weights,
+                             scalar_type_of(arguments.dtype), device.device()),
+        scheme, arguments.group_size));
   }
   const data::Batch batch =
       random_batch(arguments.rows, arguments.tokens, trainings.front()->config().vocab_size);
@@ -211,7 +197,7 @@ int bench_training_step(int argc, char** argv) {
   app.add_option("--model", arguments.model, "Hugging Face directory or GGUF file")->required();
   app.add_flag("--random-weights", arguments.random_weights,
                "--model is a config.json, or a directory with one");
-  app.add_option("--scheme", arguments.scheme)->check(CLI::IsMember({kNone, "8da4w", "4w"}));
+  app.add_option("--scheme", arguments.scheme)->check(CLI::IsMember({kNoScheme, "8da4w", "4w"}));
   app.add_option("--group-size", arguments.group_size, "-1: per channel");
   app.add_option("--rows", arguments.rows, "of the batch")->check(CLI::PositiveNumber);
   app.add_option("--tokens", arguments.tokens, "in a row")->check(CLI::PositiveNumber);
@@ -221,7 +207,7 @@ int bench_training_step(int argc, char** argv) {
   app.add_option("--warmup", arguments.warmup, "steps before them")->check(CLI::NonNegativeNumber);
   app.add_option("--json", arguments.json, "report")->required();
   CLI11_PARSE(app, argc, argv);
-  NIBBLE_CHECK(!arguments.compare || arguments.scheme != kNone,
+  NIBBLE_CHECK(!arguments.compare || arguments.scheme != kNoScheme,
                "--compare needs a scheme to compare full precision with: 8da4w or 4w");
 
   const TorchDevice device(arguments.torch);

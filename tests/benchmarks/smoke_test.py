@@ -139,6 +139,14 @@ class BenchQuantizedLinear(SmokeTestCase):
                          ["quantized linear 8da4w", "quantized linear 4w"] * 2)
 
 
+class BenchDecode(SmokeTestCase):
+    def test_schemes(self):
+        report = self.report(Path(os.environ["NIBBLE_BIN"]) / "bench_decode", "--model", MODEL,
+                             "--prompt-tokens", 4, "--new-tokens", 4, "--group-size", 8,
+                             "--samples", 1)
+        self.check_rows(report, 2, "decode_tokens_per_second")
+
+
 class BenchTrainingStep(SmokeTestCase):
     def program(self, *arguments):
         return self.report(Path(os.environ["NIBBLE_BIN"]) / "bench_training_step", "--model", MODEL,

@@ -46,8 +46,26 @@ struct Weight {
   GroupedMatrix matrix;
   std::vector<uint8_t> packed;
   std::vector<float> scales, zeros;  ///< bytes in the scale dtype
-  std::vector<float> values;
+  std::vector<float> values;         ///< rounded to the dtype
+  std::vector<double> exact;         ///< not rounded
 };
+
+/// As the kernel computes them: code * scale + zero.
+template <class S>
+std::vector<double> exact_values(const Weight& weight) {
+  const auto parameter = [](const std::vector<float>& bytes, size_t index) {
+    return static_cast<double>(static_cast<float>(reinterpret_cast<const S*>(bytes.data())[index]));
+  };
+  const GroupedMatrix& m = weight.matrix;
+  std::vector<double> values(weight.values.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    const size_t group = i / static_cast<size_t>(m.group_size);
+    const int nibble = weight.packed[i / 2] >> (4 * (i % 2)) & 15;
+    values[i] = (nibble - 8) * parameter(weight.scales, group);
+    if (m.grid == GridKind::kAffineInt4) values[i] += parameter(weight.zeros, group);
+  }
+  return values;
+}
 
 template <class T>
 Weight random_weight(const GroupedMatrix& matrix, std::mt19937_64& random) {
@@ -56,8 +74,12 @@ Weight random_weight(const GroupedMatrix& matrix, std::mt19937_64& random) {
   std::normal_distribution<float> normal;
   std::vector<T> source(elements);
   for (T& value : source) value = T(normal(random));
-  Weight weight{matrix, std::vector<uint8_t>(elements / 2), std::vector<float>(groups),
-                std::vector<float>(groups), std::vector<float>(elements)};
+  Weight weight{matrix,
+                std::vector<uint8_t>(elements / 2),
+                std::vector<float>(groups),
+                std::vector<float>(groups),
+                std::vector<float>(elements),
+                {}};
   kernels::FakeQuantParams p;
   p.matrix = matrix;
   p.input = source.data();
@@ -70,6 +92,9 @@ Weight random_weight(const GroupedMatrix& matrix, std::mt19937_64& random) {
   p.zeros = weight.zeros.data();
   kernels::fake_quantize_cpu(p, 0, matrix.rows);
   for (size_t i = 0; i < elements; ++i) weight.values[i] = static_cast<float>(values[i]);
+  kernels::dispatch_dtype(matrix.scale_dtype, [&](auto scale) {
+    weight.exact = exact_values<typename decltype(scale)::type>(weight);
+  });
   return weight;
 }
 
@@ -104,20 +129,24 @@ void check(const GroupedMatrix& matrix, int64_t tokens, QuantizedLinearResult& r
   NIBBLE_CHECK_CUDA(cudaDeviceSynchronize());
   const std::vector<T> got = output.read();
 
+  // Where a group has whole chunks, sums of codes are scaled (kernels/quantized_linear_cuda.h).
+  const bool scales_sums = matrix.group_size % 128 == 0;
   int64_t wrong = 0;
   double worst = 0;
   for (int64_t token = 0; token < tokens; ++token) {
     for (int64_t row = 0; row < matrix.rows; ++row) {
       double want = 0, magnitude = 0;
       for (int64_t col = 0; col < matrix.cols; ++col) {
+        const auto at = static_cast<size_t>(row * matrix.cols + col);
         const double product = static_cast<double>(static_cast<float>(
                                    x[static_cast<size_t>(token * matrix.cols + col)])) *
-                               weight.values[static_cast<size_t>(row * matrix.cols + col)];
+                               (scales_sums ? weight.exact[at] : weight.values[at]);
         want += product;
         magnitude += std::abs(product);
       }
       const float value = static_cast<float>(got[static_cast<size_t>(token * matrix.rows + row)]);
-      const double allowed = rounding_of<T>() * std::abs(want) + std::ldexp(magnitude, -20);
+      const double allowed =
+          rounding_of<T>() * std::abs(want) + std::ldexp(magnitude, scales_sums ? -18 : -20);
       const double error = std::abs(value - want);
       if (!(error <= allowed)) ++wrong;
       worst = std::max(worst, error / allowed);
@@ -144,7 +173,7 @@ QuantizedLinearResult check_quantized_linear() {
   const Shape shapes[] = {{16, 128, 32},  {1, 32, 32},      {33, 160, 32},  {100, 4096, 128},
                           {257, 576, 64}, {48, 1536, 1536}, {31, 2048, 256}};
   for (const Shape& shape : shapes) {
-    for (const int64_t tokens : {1, 3, 8, 9, 16, 17, 32, 33, 64}) {
+    for (const int64_t tokens : {1, 2, 3, 7, 8}) {
       for (const DType dtype : {DType::kBFloat16, DType::kFloat16}) {
         kernels::dispatch_dtype(dtype, [&](auto element) {
           using T = typename decltype(element)::type;

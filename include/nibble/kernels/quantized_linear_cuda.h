@@ -15,4 +15,15 @@ bool can_run_quantized_linear(const QuantizedLinearParams& params);
 /// parameters that it does not take, when the launch fails and, in a build without CUDA, always.
 void quantized_linear_cuda(const QuantizedLinearParams& params, CUstream_st* stream);
 
+/// At most so many weights in one launch.
+inline constexpr int64_t kMostSharedProducts = 3;
+
+/// Whether quantized_linears_cuda() takes them: one to kMostSharedProducts that each
+/// quantized_linear_cuda() takes and that differ in rows, codes, scales, zeros and output alone.
+bool can_run_quantized_linears(const QuantizedLinearParams* params, int64_t count);
+
+/// The same for several weights (q, k and v; gate and up) in one launch.
+void quantized_linears_cuda(const QuantizedLinearParams* params, int64_t count,
+                            CUstream_st* stream);
+
 }  // namespace nibble::kernels

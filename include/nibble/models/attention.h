@@ -48,6 +48,14 @@ class AttentionImpl : public torch::nn::Cloneable<AttentionImpl> {
   /// `input` [B, T, hidden_size] gives the same shape.
   torch::Tensor forward(const torch::Tensor& input, const AttentionContext& context);
 
+  struct Heads {
+    torch::Tensor query;  ///< [B, T, heads, head_dim]; key and value have kv heads
+    torch::Tensor key;
+    torch::Tensor value;
+  };
+  /// The projections of `input`, neither normed nor rotated.
+  Heads project(const torch::Tensor& input);
+
   nn::Linear q_proj = nullptr;  ///< these three, or with fused_projections qkv_proj
   nn::Linear k_proj = nullptr;
   nn::Linear v_proj = nullptr;
@@ -57,14 +65,7 @@ class AttentionImpl : public torch::nn::Cloneable<AttentionImpl> {
   RMSNorm k_norm = nullptr;
 
  private:
-  struct Heads {
-    torch::Tensor query;  // [B, T, heads, head_dim]; key and value have kv heads
-    torch::Tensor key;
-    torch::Tensor value;
-  };
-
   void build(const ParameterSource& source);
-  Heads project(const torch::Tensor& input);
   double attention_scale() const;
   /// Query [B, heads, T, head_dim], key and value [B, kv heads, S, head_dim].
   torch::Tensor attend(const torch::Tensor& query, const torch::Tensor& key,

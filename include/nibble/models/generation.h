@@ -22,6 +22,10 @@ struct GenerationOptions {
   std::function<bool(int64_t token)> on_token = {};
   /// Used and left behind for the next call with the same model; null: a cache of this call alone.
   PrefixCache* cache = nullptr;
+  /// On CUDA, generate() captures the decoding of a token into a CUDA graph where DecodeStep takes
+  /// the model and the limits leave enough tokens to repay it. Sampled tokens are then drawn on the
+  /// device: a seed gives others than without. Rounding may differ too.
+  bool use_graph = true;
 };
 
 enum class FinishReason {
@@ -37,6 +41,7 @@ struct GenerationCost {
   int64_t decode_tokens = 0;   ///< new ones but the first of each row
   double prefill_seconds = 0;
   double decode_seconds = 0;
+  double graph_seconds = 0;  ///< of capturing the CUDA graph, in neither of the above; 0: none was
   int64_t kv_cache_bytes = 0;  ///< the most held at a time
 
   /// Empty where nothing was decoded.

@@ -35,6 +35,11 @@ class KVCache {
   /// capacity is exceeded or gradients are recorded.
   std::pair<at::Tensor, at::Tensor> append(int64_t layer, const at::Tensor& key,
                                            const at::Tensor& value);
+  /// Keys and values of one layer with the room behind them, [batch, kv_heads, capacity, head_dim]:
+  /// for kernels that write at a position which the device knows. advance() counts what they wrote.
+  std::pair<at::Tensor, at::Tensor> layer(int64_t layer) const {
+    return {keys_.at(static_cast<size_t>(layer)), values_.at(static_cast<size_t>(layer))};
+  }
   /// Says which rotation (rope.h, rotation_of) the keys of the next tokens have. Throws Error when
   /// the cached ones have another.
   void set_rotation(int64_t rotation);

@@ -10,6 +10,7 @@
 #include <optional>
 #include <ostream>
 #include <string>
+#include <vector>
 
 namespace nibble::nn {
 
@@ -62,6 +63,10 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl> {
   torch::Tensor forward(const torch::Tensor& input);
   /// The same for an input that other Linears read too.
   torch::Tensor forward_shared(const SharedInput& input);
+  /// The outputs of several Linears for one input. Quantized ones of one spec run inference on CUDA
+  /// in one launch.
+  static std::vector<torch::Tensor> forward_together(c10::ArrayRef<LinearImpl*> linears,
+                                                     const SharedInput& input);
 
   LinearState state() const { return state_; }
   /// How it is (fake-)quantized; empty in full precision.
@@ -129,6 +134,8 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl> {
   std::string stored_kind() const;
   std::string archived_kind() const;
   bool runs_inference() const;
+  /// Whether one launch can serve this Linear and `other`.
+  bool computes_like(const LinearImpl& other) const;
 
   bool activation_fake_quant_ = true;
   bool weight_fake_quant_ = true;

@@ -116,12 +116,18 @@ __device__ __forceinline__ void write(const Words<bytes>& data, void* target) {
   }
 }
 
+/// The chunk rounded to T.
 template <class T, int elements>
-__device__ __forceinline__ void store(const Chunk<float, elements>& chunk, T* target) {
+__device__ __forceinline__ WordsOf<T, elements> words_of(const Chunk<float, elements>& chunk) {
   constexpr int kPerWord = 4 / sizeof(T);
   WordsOf<T, elements> data;
   for (int i = 0; i < data.kSize; ++i) data.words[i] = word_of<T>(chunk.lanes + i * kPerWord);
-  write(data, target);
+  return data;
+}
+
+template <class T, int elements>
+__device__ __forceinline__ void store(const Chunk<float, elements>& chunk, T* target) {
+  write(words_of<T>(chunk), target);
 }
 template <class T, int elements>
 __device__ __forceinline__ void store(const Chunk<BFloat16x2, elements>& chunk, T* target) {

@@ -1,196 +1,248 @@
 #pragma once
 
-#include <nibble/kernels/quantized_linear_cuda.h>
-
 #include "../../grid_dispatch.h"
-#include "../divider.h"
-#include "chunk.cuh"
+#include "int4_products.cuh"
+#include "tensor_core.cuh"
 
-/// What a product with packed int4 codes reads: tiles of the weight, whose values are made in
-/// registers, and the input, its columns in the order in which the codes unpack.
+/// Products with few tokens: what a warp reads of weight and input, and what it adds up.
 namespace nibble::kernels::cuda {
 
-constexpr int kTileRows = 16;     ///< of the weight in a tensor core's tile
-constexpr int kTileTokens = 8;    ///< of the input
-constexpr int kLaneColumns = 32;  ///< that a lane reads at once: 16 bytes of codes, one scale
-constexpr int kChunk = 4 * kLaneColumns;  ///< columns that a warp reads at once
+constexpr int kTileRows = 16;  ///< of the weight in a tensor core's tile
+constexpr int kChunkUnits = 4;
+constexpr int kChunkOctets =
+    kChunkUnits * kUnit / kOctet;  ///< of columns that a warp reads at once
 
-/// How the work is cut: a block takes `rows` tiles of rows at a time and all tokens; its warps
-/// share the columns out and add their sums in shared memory. Each has `ahead` chunks of the weight
-/// under way.
-template <int rows, int tokens, int warps, int ahead>
+/// A block takes `row_tiles` tiles of rows and up to `tokens` tokens, 1 or 8. Its warps share the
+/// columns out and add their sums at the end. Each has `ahead` chunks of the weight under way.
+template <int row_tiles, int tokens, int warps, int ahead, int blocks>
 struct Cut {
-  static constexpr int kRowTiles = rows;
-  static constexpr int kTokenTiles = tokens;
+  static constexpr int kRowTiles = row_tiles;
+  static constexpr int kTokens = tokens;
   static constexpr int kWarps = warps;
   static constexpr int kAhead = ahead;
-  static constexpr int kRows = rows * kTileRows;
-  static constexpr int kTokens = tokens * kTileTokens;
+  static constexpr int kBlocks = blocks;  ///< at once in a multiprocessor
+  static constexpr int kThreads = warps * kWarp;
+  static constexpr int kRows = row_tiles * kTileRows;
 };
-
-/// (word & mask) | bits in one instruction: with two constants the compiler makes two.
-template <uint32_t mask, uint32_t bits>
-__device__ __forceinline__ uint32_t masked_or(uint32_t word) {
-  uint32_t result;
-  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(result) : "r"(word), "n"(mask), "n"(bits));
-  return result;
-}
-
-/// Two values from the nibbles at bits 0 and 16 of `word`, in T.
-template <class T, class S, class Grid>
-__device__ __forceinline__ uint32_t value_pair(const Grid& grid, uint32_t word) {
-  constexpr float kCenter = Grid::kMidCode - Grid::kMinCode;
-  if constexpr (std::is_same_v<T, BFloat16> && std::is_same_v<S, BFloat16>) {
-    // 128 + nibble, without a conversion.
-    const BFloat16x2 shifted = BFloat16x2::from_word(masked_or<0x000f000fu, 0x43004300u>(word));
-    return grid.dequantize_centered(subtract(shifted, BFloat16x2(128.0f + kCenter))).word;
-  } else {
-    const auto value = [&](uint32_t bits) {
-      // 2^23 + nibble
-      const float shifted = numerics::float_from_bits(masked_or<0xfu, 0x4b000000u>(bits));
-      return grid.dequantize_centered(numerics::subtract(shifted, 8388608.0f + kCenter));
-    };
-    return pack<T>(value(word), value(word >> 16));
-  }
-}
 
 /// What a lane reads of the weight for one chunk: rows g and g + 8 of each tile.
-template <class S, int rows>
+template <class S, int row_tiles>
 struct WeightChunk {
-  uint4 codes[rows][2];
-  S scales[rows][2];
-  S zeros[rows][2];
+  uint4 codes[row_tiles][2];
+  S scales[row_tiles][2];
+  S zeros[row_tiles][2];
 };
 
-/// Reads the weight chunk after chunk. Units of 32 columns are counted in 32 bits, divisions are
-/// multiplications: 64-bit ones took longer than all arithmetic on the weight.
-template <class S, class Grid, class Cut>
+/// Reads a block's rows of the weight chunk by chunk, of which all are `whole` or the last may be
+/// short.
+template <class S, class Grid, class Cut, bool whole>
 class WeightReader {
  public:
-  __device__ WeightReader(const QuantizedLinearParams& p, Divider units_per_group)
-      : p_(p),
-        units_per_group_(units_per_group),
-        units_(static_cast<uint32_t>(p.weight.cols / kLaneColumns)),
-        groups_(units_per_group.quotient(units_)) {}
-
-  /// Goes to the rows `row`, `row` + 8, and so on in further tiles. Rows beyond the last read that
-  /// one; what comes of them is never stored.
-  __device__ void go_to(uint32_t row) {
-    const auto last = static_cast<uint32_t>(p_.weight.rows) - 1;
+  /// `row` is the block's first. Rows beyond the last read that one; what comes of them is never
+  /// stored.
+  __device__ WeightReader(const Int4Product& weight, const Int4Columns& columns, uint32_t row)
+      : weight_(weight), columns_(columns) {
+    const uint32_t g = threadIdx.x % kWarp / 4;
 #pragma unroll
     for (int tile = 0; tile < Cut::kRowTiles; ++tile) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const uint32_t wanted = row + tile * kTileRows + half * 8;
-        const uint64_t at = wanted < last ? wanted : last;
-        codes_[tile][half] = reinterpret_cast<const uint4*>(p_.packed_codes) + at * units_;
-        scales_[tile][half] = static_cast<const S*>(p_.scales) + at * groups_;
+        const uint32_t wanted = row + g + tile * kTileRows + half * 8;
+        const uint32_t at = wanted < weight.rows ? wanted : weight.rows - 1;
+        codes_[tile][half] = weight.codes + uint64_t{at} * columns.units;
+        first_group_[tile][half] = at * columns.groups;
+      }
+    }
+  }
+
+  __device__ WeightChunk<S, Cut::kRowTiles> read(uint32_t chunk) const {
+    WeightChunk<S, Cut::kRowTiles> result;
+    // Lanes beyond a short last chunk read the first columns, and zeros of the input.
+    const uint32_t wanted = chunk * kChunkUnits + threadIdx.x % 4;
+    const uint32_t unit = whole || wanted < columns_.units ? wanted : 0;
+    const uint32_t group = columns_.units_per_group.quotient(unit);
+#pragma unroll
+    for (int tile = 0; tile < Cut::kRowTiles; ++tile) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        result.codes[tile][half] = load_codes(codes_[tile][half] + unit);
+        const uint32_t parameter = first_group_[tile][half] + group;
+        result.scales[tile][half] = static_cast<const S*>(weight_.scales)[parameter];
         if (!Grid::kIsSymmetric) {
-          zeros_[tile][half] = static_cast<const S*>(p_.zeros) + at * groups_;
+          result.zeros[tile][half] = static_cast<const S*>(weight_.zeros)[parameter];
         }
       }
     }
-  }
-
-  __device__ WeightChunk<S, Cut::kRowTiles> read(uint32_t unit) const {
-    WeightChunk<S, Cut::kRowTiles> chunk;
-    const uint32_t group = units_per_group_.quotient(unit);
-#pragma unroll
-    for (int tile = 0; tile < Cut::kRowTiles; ++tile) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        chunk.codes[tile][half] = __ldg(codes_[tile][half] + unit);
-        chunk.scales[tile][half] = scales_[tile][half][group];
-        if (!Grid::kIsSymmetric) chunk.zeros[tile][half] = zeros_[tile][half][group];
-      }
-    }
-    return chunk;
+    return result;
   }
 
  private:
-  const QuantizedLinearParams& p_;
-  Divider units_per_group_;
-  uint32_t units_, groups_;
+  /// Read once; the other half of the line is what the next chunk reads.
+  __device__ static uint4 load_codes(const uint4* address) {
+    uint4 v;
+    asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(__cvta_generic_to_global(address)));
+    return v;
+  }
+
+  const Int4Product& weight_;
+  const Int4Columns& columns_;
   const uint4* codes_[Cut::kRowTiles][2];
-  const S* scales_[Cut::kRowTiles][2];
-  const S* zeros_[Cut::kRowTiles][2];
+  uint32_t first_group_[Cut::kRowTiles][2];
 };
 
-/// Eight consecutive columns of a token as the pairs (0,4) (1,5) (2,6) (3,7): those of a word of
-/// codes that are shifted to bits 0 and 16 together.
-__device__ __forceinline__ uint4 paired(const uint4& x) {
-  return make_uint4(__byte_perm(x.x, x.z, 0x5410), __byte_perm(x.x, x.z, 0x7632),
-                    __byte_perm(x.y, x.w, 0x5410), __byte_perm(x.y, x.w, 0x7632));
-}
-
-/// The input in shared memory, paired, for all row tiles of the block, and after it a chunk of
-/// zeros for the lanes that have none. The four lanes t read neighbours, and two tokens lie half a
-/// line of banks apart: no two lanes meet in a bank.
+/// The input in shared memory, paired, and the sum of each chunk. Octet o of unit t of a chunk lies
+/// at 4 o + t, so the four lanes t read neighbours, and two tokens lie half a line of banks apart:
+/// no two lanes meet in a bank. Columns beyond the last and a token that is not there are zeros.
+template <class T>
 class SharedInput {
  public:
-  static constexpr uint32_t kChunkOctets = kChunk / kOctet;
+  __device__ SharedInput(uint4* octets, uint32_t tokens, uint32_t columns)
+      : octets_(octets), tokens_(tokens), per_token_(columns / kOctet), chunks_(chunks(columns)) {}
 
-  __device__ SharedInput(uint4* octets, uint32_t tokens, uint32_t cols)
-      : octets_(octets), tokens_(tokens), cols_(cols), stride_(stride(cols)) {}
-
-  static int64_t bytes(int64_t tokens, int64_t cols) {
-    return (tokens * stride(cols) + kChunkOctets) * static_cast<int64_t>(sizeof(uint4));
+  static size_t bytes(uint32_t tokens, uint32_t columns) {
+    return (tokens * stride(columns) + kChunkOctets) * sizeof(uint4) +
+           tokens * chunks(columns) * sizeof(float);
   }
 
   /// Called by all threads of the block; they synchronise afterwards.
+  template <bool with_sums>
   __device__ void fill(const void* input) const {
     const auto* source = static_cast<const uint4*>(input);
-    const uint32_t per_token = cols_ / kOctet;
+    const uint32_t padded = chunks_ * kChunkOctets, token_stride = padded + 4;
+    if (threadIdx.x < kChunkOctets) zeros()[threadIdx.x] = make_uint4(0, 0, 0, 0);
+#pragma unroll 1
     for (uint32_t token = 0; token < tokens_; ++token) {
-      for (uint32_t at = threadIdx.x; at < per_token; at += blockDim.x) {
+#pragma unroll 1
+      for (uint32_t at = threadIdx.x; at < padded; at += blockDim.x) {
         const uint32_t in_chunk = at % kChunkOctets;
-        octets_[token * stride_ + at - in_chunk + in_chunk % 4 * 4 + in_chunk / 4] =
-            paired(__ldg(source + token * per_token + at));
+        const uint4 x = at < per_token_ ? source[token * per_token_ + at] : make_uint4(0, 0, 0, 0);
+        octets_[token * token_stride + at - in_chunk + in_chunk % 4 * 4 + in_chunk / 4] = paired(x);
+        if (with_sums) store_sum(x, token * chunks_ + at / kChunkOctets, in_chunk);
       }
     }
-    if (threadIdx.x < kChunkOctets) zeros()[threadIdx.x] = make_uint4(0, 0, 0, 0);
   }
 
-  /// The first of the four octets of lane t in a chunk.
-  __device__ const uint4* lane(uint32_t token, uint32_t chunk, uint32_t t) const {
-    const bool inside = token < tokens_ && chunk * kChunk + t * kLaneColumns < cols_;
-    return (inside ? octets_ + token * stride_ + chunk * kChunkOctets : zeros()) + t;
+  /// The first of the four octets, 4 apart, that this lane reads of chunk 0 of token g, and what
+  /// lies between two chunks.
+  __device__ const uint4* first(uint32_t g, uint32_t& step) const {
+    step = g < tokens_ ? kChunkOctets : 0;
+    return (g < tokens_ ? octets_ + g * (chunks_ * kChunkOctets + 4) : zeros()) + threadIdx.x % 4;
   }
-  __device__ static uint4 octet(const uint4* lane, uint32_t index) { return lane[index * 4]; }
+  __device__ float sum(uint32_t token, uint32_t chunk) const {
+    return sums()[(token < tokens_ ? token : 0) * chunks_ + chunk];
+  }
 
  private:
-  __host__ __device__ static uint32_t stride(int64_t cols) {
-    return static_cast<uint32_t>((cols + kChunk - 1) / kChunk * kChunkOctets + 4);
+  __host__ __device__ static uint32_t chunks(uint32_t columns) {
+    return (columns / kOctet + kChunkOctets - 1) / kChunkOctets;
   }
-  __device__ uint4* zeros() const { return octets_ + tokens_ * stride_; }
+  static uint32_t stride(uint32_t columns) { return chunks(columns) * kChunkOctets + 4; }
+  __device__ uint4* zeros() const { return octets_ + tokens_ * (chunks_ * kChunkOctets + 4); }
+  __device__ float* sums() const { return reinterpret_cast<float*>(zeros() + kChunkOctets); }
+
+  /// Adds up the octets of the half warp that holds a chunk.
+  __device__ void store_sum(const uint4& x, uint32_t target, uint32_t in_chunk) const {
+    float values[kOctet];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) unpack<T>(word(x, i), values + 2 * i);
+    float sum = ((values[0] + values[1]) + (values[2] + values[3])) +
+                ((values[4] + values[5]) + (values[6] + values[7]));
+    const unsigned half_warp = 0xffffu << (threadIdx.x & 16);
+#pragma unroll
+    for (int distance = 8; distance > 0; distance /= 2) {
+      sum += __shfl_xor_sync(half_warp, sum, distance);
+    }
+    if (in_chunk == 0) sums()[target] = sum;
+  }
 
   uint4* octets_;
-  uint32_t tokens_, cols_, stride_;
+  uint32_t tokens_, per_token_, chunks_;
 };
 
-/// The same read from memory each time, where it does not fit.
-class GlobalInput {
- public:
-  __device__ GlobalInput(const void* input, uint32_t tokens, uint32_t cols)
-      : octets_(static_cast<const uint4*>(input)), tokens_(tokens), cols_(cols) {}
+template <class Cut>
+using Sums = float[Cut::kRowTiles][4];
 
-  /// Null for a lane without input.
-  __device__ const uint4* lane(uint32_t token, uint32_t chunk, uint32_t t) const {
-    const uint32_t col = chunk * kChunk + t * kLaneColumns;
-    if (token >= tokens_ || col >= cols_) return nullptr;
-    return octets_ + (uint64_t{token} * cols_ + col) / kOctet;
+/// The products of a chunk's weights and the input, sums[tile] in two independent halves. `make`
+/// gives operand i of a word of codes of row g + 8 half of a tile.
+template <class T, class S, class Cut, class Make>
+__device__ __forceinline__ void multiply_chunk(const WeightChunk<S, Cut::kRowTiles>& weight,
+                                               const uint4* input, Make&& make, Sums<Cut>& first,
+                                               Sums<Cut>& second) {
+#pragma unroll
+  for (int octet = 0; octet < kUnit / kOctet; ++octet) {
+    const uint4 x = input[octet * 4];
+#pragma unroll
+    for (int tile = 0; tile < Cut::kRowTiles; ++tile) {
+      uint32_t w[4][2];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          w[i][half] = make(tile, half, word(weight.codes[tile][half], octet), i);
+        }
+      }
+      multiply_accumulate<T>(first[tile], {w[0][0], w[0][1], w[1][0], w[1][1]}, {x.x, x.y});
+      multiply_accumulate<T>(second[tile], {w[2][0], w[2][1], w[3][0], w[3][1]}, {x.z, x.w});
+    }
   }
-  __device__ static uint4 octet(const uint4* lane, uint32_t index) {
-    return lane == nullptr ? make_uint4(0, 0, 0, 0) : paired(__ldg(lane + index));
+}
+
+/// Adds a chunk's products of values rounded to T. For any groups.
+template <class T, class S, class Grid, class Cut>
+__device__ __forceinline__ void add_values(const WeightChunk<S, Cut::kRowTiles>& weight,
+                                           const uint4* input, Sums<Cut>& sums) {
+  Grid grids[Cut::kRowTiles][2];
+#pragma unroll
+  for (int tile = 0; tile < Cut::kRowTiles; ++tile) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float zero = Grid::kIsSymmetric ? 0.0f : static_cast<float>(weight.zeros[tile][half]);
+      grids[tile][half] =
+          restore_grid(Tag<Grid>{}, static_cast<float>(weight.scales[tile][half]), zero);
+    }
   }
+  Sums<Cut> second = {};
+  multiply_chunk<T, S, Cut>(
+      weight, input,
+      [&](int tile, int half, uint32_t codes, int i) {
+        return value_pair<T, S>(grids[tile][half], codes, i);
+      },
+      sums, second);
+#pragma unroll
+  for (int tile = 0; tile < Cut::kRowTiles; ++tile) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) sums[tile][i] += second[tile][i];
+  }
+}
 
- private:
-  const uint4* octets_;
-  uint32_t tokens_, cols_;
-};
-
-__device__ __forceinline__ uint32_t word(const uint4& codes, int index) {
-  return index == 0 ? codes.x : index == 1 ? codes.y : index == 2 ? codes.z : codes.w;
+/// The same for a chunk that lies in one group: its codes are multiplied and the sum is scaled, in
+/// a third of the instructions. Nothing is rounded to T on the way.
+template <class T, class S, class Grid, class Cut>
+__device__ __forceinline__ void add_scaled_codes(const WeightChunk<S, Cut::kRowTiles>& weight,
+                                                 const uint4* input, const float (&input_sums)[2],
+                                                 Sums<Cut>& sums) {
+  Sums<Cut> first = {}, second = {};
+  multiply_chunk<T, S, Cut>(
+      weight, input, [](int, int, uint32_t codes, int i) { return fraction_pair<T>(codes, i); },
+      first, second);
+#pragma unroll
+  for (int tile = 0; tile < Cut::kRowTiles; ++tile) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const auto scale = static_cast<float>(weight.scales[tile][half]);
+      const float zero = Grid::kIsSymmetric ? 0.0f : static_cast<float>(weight.zeros[tile][half]);
+      const float offset = fmaf(-kFractionOffset, scale, zero);
+#pragma unroll
+      for (int token = 0; token < (Cut::kTokens == 1 ? 1 : 2); ++token) {
+        const int i = 2 * half + token;
+        const float products = first[tile][i] + second[tile][i];
+        sums[tile][i] =
+            fmaf(scale * kFractionScale, products, fmaf(offset, input_sums[token], sums[tile][i]));
+      }
+    }
+  }
 }
 
 }  // namespace nibble::kernels::cuda

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+
+/// A kernel that launch_overlapping() starts may begin while the one before it on the stream still
+/// runs. Each such kernel calls wait_for_previous() before it reads or writes anything that another
+/// kernel writes. Before sm_90 kernels follow each other and all of this does nothing.
+namespace nibble::kernels::cuda {
+
+/// Lets the next kernel begin once every block of this one has called it.
+__device__ __forceinline__ void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
+/// Returns when everything that earlier kernels wrote is visible.
+__device__ __forceinline__ void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/// Brings `bytes` (a multiple of 16, as the address) into the L2 cache, which is coherent: safe
+/// before wait_for_previous() too, whoever writes there.
+__device__ __forceinline__ void prefetch_to_l2(const void* address, uint32_t bytes) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(__cvta_generic_to_global(address)),
+      "r"(bytes));
+#endif
+}
+
+}  // namespace nibble::kernels::cuda

@@ -1,0 +1,120 @@
+#include <nibble/core/error.h>
+#include <nibble/models/decode_step.h>
+#include <nibble/models/rope.h>
+#include <nibble/ops/decode.h>
+
+#include <ATen/Functions.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace nibble::models {
+namespace {
+
+using at::Tensor;
+
+const Tensor& embedding_of(const DecoderLMImpl& model) { return model.model->embed_tokens->weight; }
+
+std::optional<std::string> refusal_of_config(const ModelConfig& config) {
+  const auto has_long_rope = [](const AttentionKind& kind) {
+    return kind.rope.kind == RopeKind::kLongRope;
+  };
+  if (config.output_norms) return "its blocks have norms on their outputs";
+  if (config.activation != Activation::kSilu) return "its activation is not SiLU";
+  if (config.attention_soft_cap) return "its attention scores are capped";
+  if (config.norm_weight_offset != 0.0) return "its norm weights have an offset";
+  if (config.embedding_scale != 1.0) return "its embedding is scaled";
+  if (std::any_of(config.attention_kinds.begin(), config.attention_kinds.end(), has_long_rope)) {
+    return "its rotation depends on the length of the text";
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> refusal_on_cuda(const ModelConfig& config, at::ScalarType dtype) {
+  if (dtype != at::kBFloat16 && dtype != at::kHalf) return "it is not bfloat16 or float16";
+  if (config.head_dim != 64 && config.head_dim != 128 && config.head_dim != 256) {
+    return "its heads are not of 64, 128 or 256";
+  }
+  return std::nullopt;
+}
+
+DecoderLMImpl& decoder(CausalLMImpl& model) {
+  const auto refusal = DecodeStep::refusal(model);
+  NIBBLE_CHECK(!refusal, "this model cannot be decoded step by step: ", *refusal);
+  return dynamic_cast<DecoderLMImpl&>(model);
+}
+
+}  // namespace
+
+std::optional<std::string> DecodeStep::refusal(const CausalLMImpl& model) {
+  const auto* decoder = dynamic_cast<const DecoderLMImpl*>(&model);
+  if (decoder == nullptr) return "it is not one of the library's decoders";
+  if (auto reason = refusal_of_config(model.config())) return reason;
+  const Tensor& embedding = embedding_of(*decoder);
+  if (!embedding.is_cuda()) return std::nullopt;
+  return refusal_on_cuda(model.config(), embedding.scalar_type());
+}
+
+DecodeStep::DecodeStep(CausalLMImpl& model, const KVCache& cache)
+    : model_(decoder(model)), cache_(cache) {
+  NIBBLE_CHECK(cache.batch() == 1, "a decode step is for a cache of one row, this one has ",
+               cache.batch());
+  const ModelConfig& config = model.config();
+  const auto options = embedding_of(model_).options().requires_grad(false);
+  const Tensor positions = at::arange(cache.capacity(), options.dtype(at::kLong)).unsqueeze(0);
+  for (const AttentionKind& kind : config.attention_kinds) {
+    const RotaryTables tables =
+        RotaryEmbedding(kind.rope).tables(positions, c10::typeMetaToScalarType(options.dtype()));
+    const auto as_matrix = [&](const Tensor& table) {
+      return table.view({cache.capacity(), -1}).contiguous();
+    };
+    rotations_.push_back({as_matrix(tables.cos), as_matrix(tables.sin)});
+  }
+  token_ = at::zeros({1}, options.dtype(at::kLong));
+  position_ = at::zeros({1}, options.dtype(at::kLong));
+  scratch_ = ops::decode_attention_scratch(config.num_heads, cache.layer(0).first[0]);
+}
+
+Tensor DecodeStep::attend(AttentionImpl& attention, const Tensor& normed, int64_t layer) const {
+  const ModelConfig& config = model_.config();
+  const auto projected = attention.project(normed);
+  const size_t kind = config.layer_kinds[static_cast<size_t>(layer)];
+  const auto [keys, values] = cache_.layer(layer);
+  ops::DecodeAttention inputs;
+  inputs.query = projected.query[0][0];
+  inputs.key = projected.key[0][0];
+  inputs.value = projected.value[0][0];
+  inputs.key_cache = keys[0];
+  inputs.value_cache = values[0];
+  inputs.position = position_;
+  inputs.cos = rotations_[kind].cos;
+  inputs.sin = rotations_[kind].sin;
+  if (config.query_key_norm) {
+    inputs.query_norm = attention.q_norm->weight;
+    inputs.key_norm = attention.k_norm->weight;
+    inputs.norm_eps = config.rms_norm_eps;
+  }
+  inputs.scale = config.attention_scale.value_or(1.0 / std::sqrt(config.head_dim));
+  inputs.window = config.attention_kinds[kind].sliding_window;
+  inputs.scratch = scratch_;
+  return attention.o_proj->forward(ops::decode_attention(inputs).view({1, 1, -1}));
+}
+
+Tensor DecodeStep::logits() {
+  const double eps = model_.config().rms_norm_eps;
+  DecoderImpl& decoder = *model_.model;
+  Tensor hidden = decoder.embed_tokens->forward(token_).unsqueeze(0);  // [1, 1, hidden_size]
+  std::optional<Tensor> update;
+  for (size_t i = 0; i < decoder.layers->size(); ++i) {
+    auto& layer = *decoder.layers[i]->as<DecoderLayerImpl>();
+    const Tensor normed = ops::add_rms_norm(hidden, update, layer.input_layernorm->weight, eps);
+    update = attend(*layer.self_attn, normed, static_cast<int64_t>(i));
+    const Tensor attended =
+        ops::add_rms_norm(hidden, update, layer.post_attention_layernorm->weight, eps);
+    const auto [gate, up] = layer.mlp->project(attended);
+    update = layer.mlp->down_proj->forward(ops::gated_silu(gate, up));
+  }
+  return model_.logits(ops::add_rms_norm(hidden, update, decoder.norm->weight, eps)[0][0]);
+}
+
+}  // namespace nibble::models
