@@ -8,7 +8,7 @@ namespace nibble::kernels {
 namespace {
 
 constexpr cpu::DecoderKernels kPortable = {reference::rms_norm, reference::swiglu,
-                                           reference::rotate, reference::decode_attention};
+                                           reference::rotate, reference::single_query_attention};
 
 const cpu::DecoderKernels& kernels_of(CpuIsa isa) {
   cpu::check_supported(isa);
@@ -21,7 +21,7 @@ const cpu::DecoderKernels& kernels_of(CpuIsa isa) {
 
 }  // namespace
 
-int64_t decode_attention_scratch_bytes(const DecodeAttentionParams& params) {
+int64_t single_query_attention_scratch_bytes(const SingleQueryAttentionParams& params) {
   constexpr int64_t kLanes = 16;  // the scores end in a whole register
   return static_cast<int64_t>(sizeof(float)) * (params.head_dim + params.keys + kLanes);
 }
@@ -35,9 +35,9 @@ void swiglu_cpu(const SwigluParams& params, int64_t begin, int64_t end, CpuIsa i
 void rotate_cpu(const RotaryParams& params, int64_t token_begin, int64_t token_end, CpuIsa isa) {
   kernels_of(isa).rotate(params, token_begin, token_end);
 }
-void decode_attention_cpu(const DecodeAttentionParams& params, int64_t begin, int64_t end,
-                          void* scratch, CpuIsa isa) {
-  kernels_of(isa).decode_attention(params, begin, end, scratch);
+void single_query_attention_cpu(const SingleQueryAttentionParams& params, int64_t begin,
+                                int64_t end, void* scratch, CpuIsa isa) {
+  kernels_of(isa).single_query_attention(params, begin, end, scratch);
 }
 
 void rms_norm_cpu(const RmsNormParams& params, int64_t row_begin, int64_t row_end) {
@@ -49,9 +49,9 @@ void swiglu_cpu(const SwigluParams& params, int64_t begin, int64_t end) {
 void rotate_cpu(const RotaryParams& params, int64_t token_begin, int64_t token_end) {
   rotate_cpu(params, token_begin, token_end, best_cpu_isa());
 }
-void decode_attention_cpu(const DecodeAttentionParams& params, int64_t begin, int64_t end,
-                          void* scratch) {
-  decode_attention_cpu(params, begin, end, scratch, best_cpu_isa());
+void single_query_attention_cpu(const SingleQueryAttentionParams& params, int64_t begin,
+                                int64_t end, void* scratch) {
+  single_query_attention_cpu(params, begin, end, scratch, best_cpu_isa());
 }
 
 }  // namespace nibble::kernels

@@ -6,7 +6,7 @@
 #include "simd_exp.h"
 
 /// The steps of kernels/decoder.h over one SIMD register type V (simd_*.h); attention is in
-/// decode_attention_simd.h.
+/// single_query_attention_simd.h.
 ///
 /// Whatever is instantiated here must depend on V or be always inlined, see host_device.h.
 namespace nibble::kernels::cpu {

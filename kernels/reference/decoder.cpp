@@ -54,7 +54,7 @@ void rotate(const RotaryParams& p, int64_t token_begin, int64_t token_end) {
 namespace {
 
 template <class D>
-void attend_one(const DecodeAttentionParams& p, const D* query, const D* key, const D* value,
+void attend_one(const SingleQueryAttentionParams& p, const D* query, const D* key, const D* value,
                 const D* bias, float* weights, D* output) {
   float largest = -INFINITY;
   for (int64_t k = 0; k < p.keys; ++k) {
@@ -78,7 +78,8 @@ void attend_one(const DecodeAttentionParams& p, const D* query, const D* key, co
 
 }  // namespace
 
-void decode_attention(const DecodeAttentionParams& p, int64_t begin, int64_t end, void* scratch) {
+void single_query_attention(const SingleQueryAttentionParams& p, int64_t begin, int64_t end,
+                            void* scratch) {
   dispatch_dtype(p.dtype, [&](auto element) {
     using D = typename decltype(element)::type;
     const int64_t group = p.heads / p.kv_heads;

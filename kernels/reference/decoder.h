@@ -8,7 +8,7 @@ namespace nibble::kernels::reference {
 void rms_norm(const RmsNormParams& params, int64_t row_begin, int64_t row_end);
 void swiglu(const SwigluParams& params, int64_t begin, int64_t end);
 void rotate(const RotaryParams& params, int64_t token_begin, int64_t token_end);
-void decode_attention(const DecodeAttentionParams& params, int64_t begin, int64_t end,
-                      void* scratch);
+void single_query_attention(const SingleQueryAttentionParams& params, int64_t begin, int64_t end,
+                            void* scratch);
 
 }  // namespace nibble::kernels::reference

@@ -122,8 +122,8 @@ Tensor AttentionImpl::attend(const Tensor& query, const Tensor& key, const Tenso
   const std::optional<Tensor> bias = mask.bias.defined() ? std::optional(mask.bias) : std::nullopt;
   const double dropout = is_training() ? config_.attention_dropout : 0.0;
   if (query.size(2) == 1 && dropout == 0.0 && ops::runs_decoder_kernels(query) &&
-      ops::can_run_decode_attention(config_.head_dim)) {
-    return ops::decode_attention(query, key, value, bias, attention_scale());
+      ops::can_run_single_query_attention(config_.head_dim)) {
+    return ops::single_query_attention(query, key, value, bias, attention_scale());
   }
   if (query.size(2) == 1) {
     // One token: the heads of a group are the rows of one small product, so the cached keys and

@@ -51,6 +51,7 @@ std::optional<std::string> DecodeStep::refusal(const CausalLMImpl& model) {
   if (decoder == nullptr) return "it is not one of the library's decoders";
   if (auto reason = refusal_of_config(model.config())) return reason;
   const Tensor& embedding = embedding_of(*decoder);
+  if (!embedding.defined()) return "its embedding is int8";
   if (!embedding.is_cuda()) return std::nullopt;
   return refusal_on_cuda(model.config(), embedding.scalar_type());
 }

@@ -42,11 +42,12 @@ void check_tables(const Tensor& x, const Tensor& cos, const Tensor& sin) {
 }
 
 void check_cached(const Tensor& query, const Tensor& cached) {
-  check_one_dtype("decode_attention()", query, cached);
+  check_one_dtype("single_query_attention()", query, cached);
   NIBBLE_CHECK(cached.dim() == 4 && cached.size(0) == query.size(0) && cached.size(1) >= 1 &&
                    query.size(1) % cached.size(1) == 0 && cached.size(2) >= 1 &&
                    cached.size(3) == query.size(3),
-               "decode_attention() cannot attend from ", query.sizes(), " to ", cached.sizes());
+               "single_query_attention() cannot attend from ", query.sizes(), " to ",
+               cached.sizes());
 }
 
 bool keys_lie_side_by_side(const Tensor& cached) {
@@ -112,18 +113,19 @@ Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin) {
   return output;
 }
 
-bool can_run_decode_attention(int64_t head_dim) {
+bool can_run_single_query_attention(int64_t head_dim) {
   return head_dim > 0 && head_dim % kernels::kAttentionHeadMultiple == 0;
 }
 
-Tensor decode_attention(const Tensor& query, const Tensor& key, const Tensor& value,
-                        const std::optional<Tensor>& bias, double scale) {
-  NIBBLE_CHECK(query.dim() == 4 && query.size(2) == 1 && can_run_decode_attention(query.size(3)),
-               "decode_attention() takes a query [batch, heads, 1, a multiple of ",
-               kernels::kAttentionHeadMultiple, "], got ", query.sizes());
+Tensor single_query_attention(const Tensor& query, const Tensor& key, const Tensor& value,
+                              const std::optional<Tensor>& bias, double scale) {
+  NIBBLE_CHECK(
+      query.dim() == 4 && query.size(2) == 1 && can_run_single_query_attention(query.size(3)),
+      "single_query_attention() takes a query [batch, heads, 1, a multiple of ",
+      kernels::kAttentionHeadMultiple, "], got ", query.sizes());
   check_cached(query, key);
   check_cached(query, value);
-  NIBBLE_CHECK(key.sizes() == value.sizes(), "decode_attention() got keys ", key.sizes(),
+  NIBBLE_CHECK(key.sizes() == value.sizes(), "single_query_attention() got keys ", key.sizes(),
                " and values ", value.sizes());
   const bool as_they_lie = keys_lie_side_by_side(key) && keys_lie_side_by_side(value) &&
                            key.strides() == value.strides();
@@ -132,7 +134,7 @@ Tensor decode_attention(const Tensor& query, const Tensor& key, const Tensor& va
   const Tensor queries = query.contiguous();
   const Tensor hidden = bias ? bias->contiguous() : Tensor();
   Tensor output = at::empty(query.sizes(), query.options());
-  kernels::DecodeAttentionParams params;
+  kernels::SingleQueryAttentionParams params;
   params.dtype = kernel_dtype(query.scalar_type(), "query");
   params.heads = query.size(1);
   params.kv_heads = key.size(1);
@@ -145,11 +147,11 @@ Tensor decode_attention(const Tensor& query, const Tensor& key, const Tensor& va
   params.batch_stride = keys.stride(0);
   params.head_stride = keys.stride(1);
   if (hidden.defined()) {
-    check_one_dtype("decode_attention()", query, hidden);
+    check_one_dtype("single_query_attention()", query, hidden);
     NIBBLE_CHECK(hidden.dim() == 4 && (hidden.size(0) == 1 || hidden.size(0) == query.size(0)) &&
                      hidden.size(1) == 1 && hidden.size(2) == 1 && hidden.size(3) == params.keys,
-                 "decode_attention() needs a bias [1 or ", query.size(0), ", 1, 1, ", params.keys,
-                 "], got ", hidden.sizes());
+                 "single_query_attention() needs a bias [1 or ", query.size(0), ", 1, 1, ",
+                 params.keys, "], got ", hidden.sizes());
     params.bias = hidden.const_data_ptr();
     params.bias_stride = hidden.size(0) == 1 ? 0 : params.keys;
   }

@@ -29,7 +29,7 @@ void launch_cpu(const kernels::Int8WeightLinearParams& params);
 void launch_cpu(const kernels::RmsNormParams& params, int64_t rows);
 void launch_cpu(const kernels::SwigluParams& params, int64_t elements);
 void launch_cpu(const kernels::RotaryParams& params, int64_t tokens);
-void launch_cpu(const kernels::DecodeAttentionParams& params, int64_t batch);
+void launch_cpu(const kernels::SingleQueryAttentionParams& params, int64_t batch);
 
 // The CUDA side of the above; in a build without CUDA it throws Error.
 void launch_cuda(const kernels::FakeQuantParams& params, const at::Device& device);

@@ -46,8 +46,8 @@ void int8_weight_linear_cpu(const Int8WeightLinearParams& params, int64_t row_be
 void rms_norm_cpu(const RmsNormParams& params, int64_t row_begin, int64_t row_end, CpuIsa isa);
 void swiglu_cpu(const SwigluParams& params, int64_t begin, int64_t end, CpuIsa isa);
 void rotate_cpu(const RotaryParams& params, int64_t token_begin, int64_t token_end, CpuIsa isa);
-void decode_attention_cpu(const DecodeAttentionParams& params, int64_t begin, int64_t end,
-                          void* scratch, CpuIsa isa);
+void single_query_attention_cpu(const SingleQueryAttentionParams& params, int64_t begin,
+                                int64_t end, void* scratch, CpuIsa isa);
 void quantized_linear_cpu(const QuantizedLinearParams& params, int64_t row_begin, int64_t row_end,
                           void* scratch, CpuIsa isa);
 

@@ -48,7 +48,7 @@ void rotate_cpu(const RotaryParams& params, int64_t token_begin, int64_t token_e
 
 /// Attention of one query a row over the keys that a cache holds, probabilities in float32:
 /// y = R_D(softmax(scale q k^T + bias) v). `heads / kv_heads` query heads share a key head.
-struct DecodeAttentionParams {
+struct SingleQueryAttentionParams {
   DType dtype = DType::kFloat32;
   int64_t heads = 0;
   int64_t kv_heads = 0;  ///< divides heads
@@ -65,10 +65,10 @@ struct DecodeAttentionParams {
   void* output = nullptr;       ///< [batch, heads, head_dim]
 };
 inline constexpr int64_t kAttentionHeadMultiple = 16;
-/// What one call of decode_attention_cpu() needs as scratch, aligned to 64 bytes.
-int64_t decode_attention_scratch_bytes(const DecodeAttentionParams& params);
+/// What one call of single_query_attention_cpu() needs as scratch, aligned to 64 bytes.
+int64_t single_query_attention_scratch_bytes(const SingleQueryAttentionParams& params);
 /// Key heads [begin, end) of all batch * kv_heads.
-void decode_attention_cpu(const DecodeAttentionParams& params, int64_t begin, int64_t end,
-                          void* scratch);
+void single_query_attention_cpu(const SingleQueryAttentionParams& params, int64_t begin,
+                                int64_t end, void* scratch);
 
 }  // namespace nibble::kernels

@@ -27,13 +27,14 @@ at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up);
 /// Contiguous result.
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 
-/// Whether decode_attention() takes heads of this size.
-bool can_run_decode_attention(int64_t head_dim);
+/// Whether single_query_attention() takes heads of this size.
+bool can_run_single_query_attention(int64_t head_dim);
 /// softmax(scale q k^T + bias) v for one query a row: `query` [batch, heads, 1, head_dim], `key`
 /// and `value` [batch, kv_heads, keys, head_dim] whose keys lie side by side (a KV cache's views),
 /// `bias` [1 or batch, 1, 1, keys]; heads / kv_heads query heads share a key head. Result
 /// [batch, heads, 1, head_dim].
-at::Tensor decode_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                            const std::optional<at::Tensor>& bias, double scale);
+at::Tensor single_query_attention(const at::Tensor& query, const at::Tensor& key,
+                                  const at::Tensor& value, const std::optional<at::Tensor>& bias,
+                                  double scale);
 
 }  // namespace nibble::ops

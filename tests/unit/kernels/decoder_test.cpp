@@ -137,7 +137,7 @@ struct AttentionProblem {
 
   int64_t head_stride() const { return (keys + kRoom) * head_dim; }
 
-  kernels::DecodeAttentionParams params(TypedBuffer& output) const {
+  kernels::SingleQueryAttentionParams params(TypedBuffer& output) const {
     return {.dtype = dtype,
             .heads = kKvHeads * kGroup,
             .kv_heads = kKvHeads,
@@ -194,9 +194,9 @@ TEST_P(DecoderKernels, AttentionIsTheSoftmaxMixOfTheValues) {
           problem.bias = {dtype, bias};
           TypedBuffer output = empty(dtype, AttentionProblem::kBatch * kHeads * head_dim);
           const auto params = problem.params(output);
-          const AlignedBytes scratch(decode_attention_scratch_bytes(params));
-          decode_attention_cpu(params, 0, 1, scratch.data(), GetParam());
-          decode_attention_cpu(params, 1, 4, scratch.data(), GetParam());
+          const AlignedBytes scratch(single_query_attention_scratch_bytes(params));
+          single_query_attention_cpu(params, 0, 1, scratch.data(), GetParam());
+          single_query_attention_cpu(params, 1, 4, scratch.data(), GetParam());
           for (int64_t i = 0; i < AttentionProblem::kBatch * kHeads * head_dim; ++i) {
             const int64_t head = i / head_dim;
             const double expected =

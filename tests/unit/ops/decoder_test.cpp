@@ -75,7 +75,7 @@ TEST_P(Decoder, AttentionIsLibTorchs) {
   const Tensor elsewhere = random({2, 21, 3, 32}).transpose(1, 2);
   for (const Tensor& key : {in_cache, elsewhere}) {
     for (const auto& mask : {std::optional<Tensor>(), std::optional(bias)}) {
-      expect_near(decode_attention(query, key, values, mask, 0.2),
+      expect_near(single_query_attention(query, key, values, mask, 0.2),
                   at::scaled_dot_product_attention(query, key, values, mask, 0.0, false, 0.2,
                                                    /*enable_gqa=*/true));
     }
@@ -104,14 +104,14 @@ TEST(DecoderKernels, NameWhatDoesNotFit) {
   EXPECT_THAT([&] { rotate(heads.transpose(2, 3).contiguous().transpose(2, 3), tables, tables); },
               ThrowsMessage<Error>(HasSubstr("heads that lie side by side")));
   const Tensor query = torch::randn({1, 4, 1, 16}), key = torch::randn({1, 2, 5, 16});
-  EXPECT_THAT([&] { decode_attention(query.narrow(1, 0, 3), key, key, {}, 1.0); },
+  EXPECT_THAT([&] { single_query_attention(query.narrow(1, 0, 3), key, key, {}, 1.0); },
               ThrowsMessage<Error>(HasSubstr("cannot attend from [1, 3, 1, 16]")));
   EXPECT_THAT(
       [&] {
-        decode_attention(query, key, key, torch::zeros({1, 1, 1, 4}), 1.0);
+        single_query_attention(query, key, key, torch::zeros({1, 1, 1, 4}), 1.0);
       },
       ThrowsMessage<Error>(HasSubstr("needs a bias [1 or 1, 1, 1, 5]")));
-  EXPECT_THAT([&] { decode_attention(query.narrow(3, 0, 8), key, key, {}, 1.0); },
+  EXPECT_THAT([&] { single_query_attention(query.narrow(3, 0, 8), key, key, {}, 1.0); },
               ThrowsMessage<Error>(HasSubstr("a multiple of 16")));
 }
 

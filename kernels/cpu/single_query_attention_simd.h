@@ -37,7 +37,7 @@ NIBBLE_HD float score_key(const float* query, const D* key, int64_t head_dim) {
 
 /// The scores of all keys, bias included; returns the largest.
 template <class V, class D>
-NIBBLE_HD float score(const DecodeAttentionParams& p, const float* query, const D* key,
+NIBBLE_HD float score(const SingleQueryAttentionParams& p, const float* query, const D* key,
                       const D* bias, float* scores) {
   int64_t k = 0;
   for (; k + V::kLanes <= p.keys; k += V::kLanes) {
@@ -70,7 +70,7 @@ NIBBLE_HD float exponentiate(float* scores, int64_t keys, float largest) {
 
 /// R_D(weights v / sum), kRegisters registers of it.
 template <class V, int kRegisters, class D>
-NIBBLE_HD void mix_values(const DecodeAttentionParams& p, const float* weights, float sum,
+NIBBLE_HD void mix_values(const SingleQueryAttentionParams& p, const float* weights, float sum,
                           const D* value, D* output) {
   V totals[kRegisters];
 #pragma GCC unroll 4
@@ -89,7 +89,7 @@ NIBBLE_HD void mix_values(const DecodeAttentionParams& p, const float* weights, 
 }
 
 template <class V, class D>
-NIBBLE_HD void attend_head(const DecodeAttentionParams& p, const D* query, const D* key,
+NIBBLE_HD void attend_head(const SingleQueryAttentionParams& p, const D* query, const D* key,
                            const D* value, const D* bias, float* scratch, D* output) {
   constexpr int kRegisters = 4;
   float* scaled = scratch;
@@ -107,7 +107,8 @@ NIBBLE_HD void attend_head(const DecodeAttentionParams& p, const D* query, const
 }
 
 template <class V>
-void decode_attention(const DecodeAttentionParams& p, int64_t begin, int64_t end, void* scratch) {
+void single_query_attention(const SingleQueryAttentionParams& p, int64_t begin, int64_t end,
+                            void* scratch) {
   dispatch_dtype(p.dtype, [&](auto element) {
     using D = typename decltype(element)::type;
     const int64_t group = p.heads / p.kv_heads;
