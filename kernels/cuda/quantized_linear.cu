@@ -3,12 +3,13 @@
 #include "device/int4_tiles.cuh"
 #include "device/overlap.cuh"
 #include "launch.h"
+#include "quantized_linear_tiles.h"
 
 namespace nibble::kernels {
 namespace cuda {
 namespace {
 
-constexpr int64_t kMostTokens = 8;
+constexpr int64_t kFewTokens = 8;
 
 /// What the warps have summed: [warp][token][row], padded: lanes write to different banks.
 template <class Cut>
@@ -136,11 +137,27 @@ void launch(Int4Products products, int64_t count, cudaStream_t stream) {
                      products);
 }
 
+/// Tiles of rows for each multiprocessor, rounded up.
+int64_t tiles_each(const Int4Products& products, int64_t count) {
+  int64_t tiles = 0;
+  for (int64_t i = 0; i < count; ++i) tiles += ceil_divide(products.products[i].rows, kTileRows);
+  return ceil_divide(tiles, device_attribute(cudaDevAttrMultiProcessorCount));
+}
+
 template <class T, class S, class Grid, bool scales_sums>
 void launch(const Int4Products& products, int64_t count, cudaStream_t stream) {
-  products.tokens == 1
-      ? launch<T, S, Grid, Cut<1, 1, 8, 2, 4>, scales_sums>(products, count, stream)
-      : launch<T, S, Grid, Cut<4, 8, 8, 1, 2>, scales_sums>(products, count, stream);
+  if (products.tokens > 1) {
+    return launch<T, S, Grid, Cut<4, 8, 8, 1, 2>, scales_sums>(products, count, stream);
+  }
+  // The fewer tiles there are, the more of each must be under way.
+  const int64_t tiles = tiles_each(products, count);
+  if (tiles <= 1) {
+    launch<T, S, Grid, Cut<1, 1, 16, 4, 1>, scales_sums>(products, count, stream);
+  } else if (tiles <= 2) {
+    launch<T, S, Grid, Cut<1, 1, 16, 2, 2>, scales_sums>(products, count, stream);
+  } else {
+    launch<T, S, Grid, Cut<1, 1, 8, 2, 4>, scales_sums>(products, count, stream);
+  }
 }
 
 bool share_columns(const QuantizedLinearParams& a, const QuantizedLinearParams& b) {
@@ -156,7 +173,8 @@ Int4Products products_of(const QuantizedLinearParams* params, int64_t count) {
                           static_cast<uint32_t>(weight.cols / weight.group_size),
                           Divider(static_cast<uint32_t>(weight.group_size / kUnit))},
                          static_cast<uint32_t>(params->tokens),
-                         params->input};
+                         params->input,
+                         false};
   for (int64_t i = 0; i < count; ++i) {
     result.products[i] = {reinterpret_cast<const uint4*>(params[i].packed_codes),
                           params[i].scales,
@@ -168,8 +186,11 @@ Int4Products products_of(const QuantizedLinearParams* params, int64_t count) {
   return result;
 }
 
-/// As much of the input as a block may hold.
-constexpr int64_t kMostInputBytes = 192 * 1024;
+/// Whether a block can hold the input, and a tensor core's tile all of its tokens.
+bool are_few_tokens(const QuantizedLinearParams& p) {
+  constexpr int64_t kMostInputBytes = 128 * 1024;  // sm_80 has 160 KB a block
+  return p.tokens <= kFewTokens && p.tokens * p.weight.cols * 2 <= kMostInputBytes;
+}
 
 }  // namespace
 }  // namespace cuda
@@ -179,8 +200,8 @@ bool can_run_quantized_linear(const QuantizedLinearParams& p) {
   return m.grid != GridKind::kAsymmetricInt8 && m.dtype != DType::kFloat32 && m.rows > 0 &&
          m.cols > 0 && m.group_size % cuda::kUnit == 0 &&
          m.rows * m.cols < int64_t{cuda::kUnit} << 32 && p.tokens >= 1 &&
-         p.tokens <= cuda::kMostTokens && p.tokens * m.cols * 2 <= cuda::kMostInputBytes &&
-         cuda::is_aligned(p.packed_codes, 16) && cuda::is_aligned(p.input, 16);
+         p.tokens <= cuda::kMostTileTokens && cuda::is_aligned(p.packed_codes, 16) &&
+         cuda::is_aligned(p.input, 16);
 }
 
 bool can_run_quantized_linears(const QuantizedLinearParams* params, int64_t count) {
@@ -196,6 +217,10 @@ void quantized_linears_cuda(const QuantizedLinearParams* params, int64_t count,
   NIBBLE_CHECK(can_run_quantized_linears(params, count), "quantized_linears_cuda does not take ",
                count, " products of ", params->tokens, " tokens, the first weight [", weight.rows,
                ", ", weight.cols, "] in groups of ", weight.group_size);
+  if (!cuda::are_few_tokens(*params)) {
+    for (int64_t i = 0; i < count; ++i) cuda::quantized_linear_tiles(params[i], stream);
+    return;
+  }
   const bool scales_sums = weight.group_size % (cuda::kChunkUnits * cuda::kUnit) == 0;
   dispatch_grid(weight, [&](auto element, auto scale, auto grid) {
     using T = typename decltype(element)::type;

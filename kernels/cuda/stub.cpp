@@ -3,6 +3,7 @@
 #include <nibble/kernels/decode_attention_cuda.h>
 #include <nibble/kernels/fake_quant_cuda.h>
 #include <nibble/kernels/gated_silu_cuda.h>
+#include <nibble/kernels/greedy_token_cuda.h>
 #include <nibble/kernels/quantized_linear_cuda.h>
 
 namespace nibble::kernels {
@@ -29,6 +30,8 @@ bool can_run_add_rms_norm(const AddRmsNormParams&) { return false; }
 void add_rms_norm_cuda(const AddRmsNormParams&, CUstream_st*) { fail_without_cuda(); }
 bool can_run_gated_silu(const GatedSiluParams&) { return false; }
 void gated_silu_cuda(const GatedSiluParams&, CUstream_st*) { fail_without_cuda(); }
+bool can_run_greedy_token(const GreedyTokenParams&) { return false; }
+void greedy_token_cuda(const GreedyTokenParams&, CUstream_st*) { fail_without_cuda(); }
 bool can_run_decode_attention(const DecodeAttentionParams&) { return false; }
 int64_t decode_attention_scratch_bytes(const DecodeAttentionParams&) { return 0; }
 void decode_attention_cuda(const DecodeAttentionParams&, CUstream_st*) { fail_without_cuda(); }

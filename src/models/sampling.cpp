@@ -1,5 +1,7 @@
 #include "sampling.h"
 
+#include <nibble/ops/decode.h>
+
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 
@@ -11,7 +13,7 @@ using at::Tensor;
 
 Tensor sample(const Tensor& logits, const GenerationOptions& options,
               const at::Generator& generator) {
-  if (options.temperature == 0.0) return logits.argmax(/*dim=*/0, /*keepdim=*/true);
+  if (options.temperature == 0.0) return ops::greedy_token(logits);
   const Tensor scaled = logits.to(at::kFloat) / options.temperature;
   const int64_t vocab = scaled.size(0);
   const int64_t kept = options.top_k > 0 ? std::min(options.top_k, vocab) : vocab;

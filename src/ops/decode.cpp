@@ -84,6 +84,30 @@ Tensor gated_silu_cuda(const Tensor& gate, const Tensor& up) {
   return output;
 }
 
+void check_logits(const Tensor& logits) {
+  NIBBLE_CHECK(logits.dim() == 1 && logits.size(0) >= 1, "logits must be [n], got ",
+               logits.sizes());
+}
+
+Tensor greedy_token_any(const Tensor& logits) {
+  check_logits(logits);
+  return logits.argmax(/*dim=*/0, /*keepdim=*/true);
+}
+
+Tensor greedy_token_cuda(const Tensor& logits) {
+  check_logits(logits);
+  const Tensor contiguous = logits.contiguous();
+  Tensor token = at::empty({1}, logits.options().dtype(at::kLong));
+  kernels::GreedyTokenParams params;
+  params.dtype = kernel_dtype(logits.scalar_type(), "logits");
+  params.count = logits.size(0);
+  params.logits = contiguous.const_data_ptr();
+  params.token = token.mutable_data_ptr<int64_t>();
+  if (!kernels::can_run_greedy_token(params)) return greedy_token_any(logits);
+  launch_cuda(params, logits.device());
+  return token;
+}
+
 std::vector<Tensor> one_by_one(const Tensor& x, at::TensorList packed, at::TensorList scales,
                                at::TensorList zeros, bool symmetric) {
   std::vector<Tensor> outputs;
@@ -163,6 +187,11 @@ Tensor gated_silu(const Tensor& gate, const Tensor& up) {
   return op.call(gate, up);
 }
 
+Tensor greedy_token(const Tensor& logits) {
+  static const auto op = find<Tensor(const Tensor&)>("nibble::greedy_token");
+  return op.call(logits);
+}
+
 std::vector<Tensor> quantized_linears(const Tensor& x, at::TensorList packed, at::TensorList scales,
                                       at::TensorList zeros, bool symmetric) {
   static const auto op =
@@ -174,6 +203,7 @@ std::vector<Tensor> quantized_linears(const Tensor& x, at::TensorList packed, at
 TORCH_LIBRARY_FRAGMENT(nibble, library) {
   library.def(
       "add_rms_norm(Tensor(a!) residual, Tensor? update, Tensor weight, float eps) -> Tensor");
+  library.def("greedy_token(Tensor logits) -> Tensor");
   library.def("gated_silu(Tensor gate, Tensor up) -> Tensor");
   library.def(
       "quantized_linears(Tensor x, Tensor[] packed, Tensor[] scales, Tensor[] zeros, bool "
@@ -182,16 +212,19 @@ TORCH_LIBRARY_FRAGMENT(nibble, library) {
 TORCH_LIBRARY_IMPL(nibble, CPU, library) {
   library.impl("add_rms_norm", add_rms_norm_any);
   library.impl("gated_silu", gated_silu_any);
+  library.impl("greedy_token", greedy_token_any);
   library.impl("quantized_linears", quantized_linears_any);
 }
 TORCH_LIBRARY_IMPL(nibble, CUDA, library) {
   library.impl("add_rms_norm", add_rms_norm_cuda);
   library.impl("gated_silu", gated_silu_cuda);
+  library.impl("greedy_token", greedy_token_cuda);
   library.impl("quantized_linears", quantized_linears_cuda);
 }
 TORCH_LIBRARY_IMPL(nibble, Meta, library) {
   library.impl("add_rms_norm", add_rms_norm_any);
   library.impl("gated_silu", gated_silu_any);
+  library.impl("greedy_token", greedy_token_any);
   library.impl("quantized_linears", quantized_linears_any);
 }
 TORCH_LIBRARY_IMPL(nibble, Autograd, library) {

@@ -5,6 +5,7 @@
 #include <nibble/kernels/decoder.h>
 #include <nibble/kernels/fake_quant.h>
 #include <nibble/kernels/gated_silu_cuda.h>
+#include <nibble/kernels/greedy_token_cuda.h>
 #include <nibble/kernels/int8_linear.h>
 #include <nibble/kernels/int8_weight_linear.h>
 #include <nibble/kernels/quantized_linear_cuda.h>
@@ -38,6 +39,7 @@ void launch_cuda(const kernels::DequantizeParams& params, const at::Device& devi
 void launch_cuda(const kernels::QuantizedLinearParams& params, const at::Device& device);
 void launch_cuda(const kernels::AddRmsNormParams& params, const at::Device& device);
 void launch_cuda(const kernels::GatedSiluParams& params, const at::Device& device);
+void launch_cuda(const kernels::GreedyTokenParams& params, const at::Device& device);
 void launch_cuda(const kernels::DecodeAttentionParams& params, const at::Device& device);
 /// `count` products with one input.
 void launch_cuda(const kernels::QuantizedLinearParams* params, int64_t count,

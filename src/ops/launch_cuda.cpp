@@ -41,6 +41,9 @@ void launch_cuda(const kernels::AddRmsNormParams& params, const at::Device& devi
 void launch_cuda(const kernels::GatedSiluParams& params, const at::Device& device) {
   run(params, device, kernels::gated_silu_cuda);
 }
+void launch_cuda(const kernels::GreedyTokenParams& params, const at::Device& device) {
+  run(params, device, kernels::greedy_token_cuda);
+}
 void launch_cuda(const kernels::DecodeAttentionParams& params, const at::Device& device) {
   run(params, device, kernels::decode_attention_cuda);
 }

@@ -117,6 +117,7 @@ class QuantizedLinearBench {
     for (int64_t i = copies(shape[0] * shape[1], cuda); i > 0; --i) {
       nn::Linear linear(torch::nn::LinearOptions(shape[1], shape[0]).bias(false));
       linear->to(device_.device(), dtype);
+      linear->eval();
       if (scheme != "none") {
         linear->prepare(benchmark_spec(scheme, group_size));
         linear->convert();

@@ -130,7 +130,7 @@ void check(const GroupedMatrix& matrix, int64_t tokens, QuantizedLinearResult& r
   const std::vector<T> got = output.read();
 
   // Where a group has whole chunks, sums of codes are scaled (kernels/quantized_linear_cuda.h).
-  const bool scales_sums = matrix.group_size % 128 == 0;
+  const bool scales_sums = matrix.group_size % 128 == 0 && tokens <= 8;
   int64_t wrong = 0;
   double worst = 0;
   for (int64_t token = 0; token < tokens; ++token) {
@@ -173,7 +173,7 @@ QuantizedLinearResult check_quantized_linear() {
   const Shape shapes[] = {{16, 128, 32},  {1, 32, 32},      {33, 160, 32},  {100, 4096, 128},
                           {257, 576, 64}, {48, 1536, 1536}, {31, 2048, 256}};
   for (const Shape& shape : shapes) {
-    for (const int64_t tokens : {1, 2, 3, 7, 8}) {
+    for (const int64_t tokens : {1, 3, 8, 9, 16, 17, 32, 33, 64}) {
       for (const DType dtype : {DType::kBFloat16, DType::kFloat16}) {
         kernels::dispatch_dtype(dtype, [&](auto element) {
           using T = typename decltype(element)::type;

@@ -20,6 +20,9 @@ at::Tensor add_rms_norm(at::Tensor& residual, const std::optional<at::Tensor>& u
 /// silu(gate) * up, tensors of one shape and dtype.
 at::Tensor gated_silu(const at::Tensor& gate, const at::Tensor& up);
 
+/// The index of the largest of `logits` [n], int64 [1]: the lowest of equal ones.
+at::Tensor greedy_token(const at::Tensor& logits);
+
 /// Attention of the newest token of one text; kernels/decode_attention_cuda.h says what is done.
 /// All tensors but `position` and `scratch` have one dtype.
 struct DecodeAttention {

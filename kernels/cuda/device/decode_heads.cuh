@@ -14,7 +14,7 @@ class RotatedHead {
  public:
   static constexpr int kPerLane = head_dim / kWarp;
 
-  __device__ RotatedHead(const DecodeAttentionParams& p, int64_t position)
+  __device__ RotatedHead(const DecodeAttentionParams& p, int position)
       : p_(p), row_(position * p.rotary_dim) {}
 
   __device__ void prepare(const T* head, const void* norm, float* rotated) const {

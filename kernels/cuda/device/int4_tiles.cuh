@@ -110,16 +110,16 @@ class SharedInput {
   template <bool with_sums>
   __device__ void fill(const void* input) const {
     const auto* source = static_cast<const uint4*>(input);
-    const uint32_t padded = chunks_ * kChunkOctets, token_stride = padded + 4;
+    const uint32_t padded = chunks_ * kChunkOctets;
     if (threadIdx.x < kChunkOctets) zeros()[threadIdx.x] = make_uint4(0, 0, 0, 0);
 #pragma unroll 1
     for (uint32_t token = 0; token < tokens_; ++token) {
 #pragma unroll 1
-      for (uint32_t at = threadIdx.x; at < padded; at += blockDim.x) {
-        const uint32_t in_chunk = at % kChunkOctets;
-        const uint4 x = at < per_token_ ? source[token * per_token_ + at] : make_uint4(0, 0, 0, 0);
-        octets_[token * token_stride + at - in_chunk + in_chunk % 4 * 4 + in_chunk / 4] = paired(x);
-        if (with_sums) store_sum(x, token * chunks_ + at / kChunkOctets, in_chunk);
+      for (uint32_t at = threadIdx.x; at < padded; at += 2 * blockDim.x) {
+        // Both are under way before one is used.
+        const uint4 x[2] = {read(source, token, at), read(source, token, at + blockDim.x)};
+        keep<with_sums>(x[0], token, at);
+        if (at + blockDim.x < padded) keep<with_sums>(x[1], token, at + blockDim.x);
       }
     }
   }
@@ -141,6 +141,18 @@ class SharedInput {
   static uint32_t stride(uint32_t columns) { return chunks(columns) * kChunkOctets + 4; }
   __device__ uint4* zeros() const { return octets_ + tokens_ * (chunks_ * kChunkOctets + 4); }
   __device__ float* sums() const { return reinterpret_cast<float*>(zeros() + kChunkOctets); }
+
+  __device__ uint4 read(const uint4* source, uint32_t token, uint32_t at) const {
+    return at < per_token_ ? source[token * per_token_ + at] : make_uint4(0, 0, 0, 0);
+  }
+
+  template <bool with_sums>
+  __device__ void keep(const uint4& x, uint32_t token, uint32_t at) const {
+    const uint32_t in_chunk = at % kChunkOctets;
+    octets_[token * (chunks_ * kChunkOctets + 4) + at - in_chunk + in_chunk % 4 * 4 +
+            in_chunk / 4] = paired(x);
+    if (with_sums) store_sum(x, token * chunks_ + at / kChunkOctets, in_chunk);
+  }
 
   /// Adds up the octets of the half warp that holds a chunk.
   __device__ void store_sum(const uint4& x, uint32_t target, uint32_t in_chunk) const {

@@ -153,6 +153,15 @@ TEST(GatedSilu, IsTheProduct) {
               ThrowsMessage<Error>(HasSubstr("gate is Float [3]")));
 }
 
+TEST(GreedyToken, IsTheFirstOfTheLargest) {
+  EXPECT_EQ(greedy_token(torch::tensor({-1.0f, 4.0f, 4.0f, 3.0f})).item<int64_t>(), 1);
+  EXPECT_THAT(
+      [] {
+        greedy_token(torch::ones({2, 2}));
+      },
+      ThrowsMessage<Error>(HasSubstr("logits must be [n]")));
+}
+
 struct Weights {
   std::vector<Tensor> packed, scales, zeros;
 };
@@ -239,6 +248,28 @@ TEST_P(DecodeOnCuda, NormAndGateGiveTheCpusValues) {
       EXPECT_TRUE(torch::equal(cuda.cpu(), cpu));
     }
     expect_near(gated_silu(residual.cuda(), update.cuda()), gated_silu(residual, update));
+  }
+}
+
+TEST_P(DecodeOnCuda, TheGreedyTokenIsTheFirstOfTheLargest) {
+  torch::manual_seed(9);
+  for (const int64_t count : {1, 5, 8, 1023, 32003, 128256}) {
+    Tensor logits = torch::randn({count}).to(GetParam());
+    const auto expect = [&](int64_t token) {
+      EXPECT_EQ(greedy_token(logits.cuda()).item<int64_t>(), token) << count;
+    };
+    expect(logits.to(at::kFloat).argmax().item<int64_t>());
+    for (const int64_t at : {count - 1, count / 2, count / 3}) {  // the last one comes first
+      logits[at] = 100.0;
+      expect(at);
+    }
+    logits[count - 1] = std::nan("");
+    expect(count - 1);
+    logits.fill_(-3.0);
+    expect(0);
+    logits.fill_(-0.0);
+    logits[count - 1] = 0.0;
+    expect(0);
   }
 }
 
