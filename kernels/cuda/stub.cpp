@@ -4,6 +4,7 @@
 #include <nibble/kernels/fake_quant_cuda.h>
 #include <nibble/kernels/gated_silu_cuda.h>
 #include <nibble/kernels/greedy_token_cuda.h>
+#include <nibble/kernels/int8_weight_linear_cuda.h>
 #include <nibble/kernels/quantized_linear_cuda.h>
 
 namespace nibble::kernels {
@@ -32,6 +33,8 @@ bool can_run_gated_silu(const GatedSiluParams&) { return false; }
 void gated_silu_cuda(const GatedSiluParams&, CUstream_st*) { fail_without_cuda(); }
 bool can_run_greedy_token(const GreedyTokenParams&) { return false; }
 void greedy_token_cuda(const GreedyTokenParams&, CUstream_st*) { fail_without_cuda(); }
+bool can_run_int8_weight_linear(const Int8WeightLinearParams&) { return false; }
+void int8_weight_linear_cuda(const Int8WeightLinearParams&, CUstream_st*) { fail_without_cuda(); }
 bool can_run_decode_attention(const DecodeAttentionParams&) { return false; }
 int64_t decode_attention_scratch_bytes(const DecodeAttentionParams&) { return 0; }
 void decode_attention_cuda(const DecodeAttentionParams&, CUstream_st*) { fail_without_cuda(); }

@@ -13,7 +13,10 @@ namespace {
 
 using at::Tensor;
 
-const Tensor& embedding_of(const DecoderLMImpl& model) { return model.model->embed_tokens->weight; }
+/// Dtype and device of the activations: an embedding may be int8.
+at::TensorOptions options_of(const DecoderLMImpl& model) {
+  return model.model->embed_tokens->output_options();
+}
 
 std::optional<std::string> refusal_of_config(const ModelConfig& config) {
   const auto has_long_rope = [](const AttentionKind& kind) {
@@ -50,10 +53,9 @@ std::optional<std::string> DecodeStep::refusal(const CausalLMImpl& model) {
   const auto* decoder = dynamic_cast<const DecoderLMImpl*>(&model);
   if (decoder == nullptr) return "it is not one of the library's decoders";
   if (auto reason = refusal_of_config(model.config())) return reason;
-  const Tensor& embedding = embedding_of(*decoder);
-  if (!embedding.defined()) return "its embedding is int8";
-  if (!embedding.is_cuda()) return std::nullopt;
-  return refusal_on_cuda(model.config(), embedding.scalar_type());
+  const at::TensorOptions options = options_of(*decoder);
+  if (!options.device().is_cuda()) return std::nullopt;
+  return refusal_on_cuda(model.config(), c10::typeMetaToScalarType(options.dtype()));
 }
 
 DecodeStep::DecodeStep(CausalLMImpl& model, const KVCache& cache)
@@ -61,7 +63,7 @@ DecodeStep::DecodeStep(CausalLMImpl& model, const KVCache& cache)
   NIBBLE_CHECK(cache.batch() == 1, "a decode step is for a cache of one row, this one has ",
                cache.batch());
   const ModelConfig& config = model.config();
-  const auto options = embedding_of(model_).options().requires_grad(false);
+  const at::TensorOptions options = options_of(model_);
   const Tensor positions = at::arange(cache.capacity(), options.dtype(at::kLong)).unsqueeze(0);
   for (const AttentionKind& kind : config.attention_kinds) {
     const RotaryTables tables =

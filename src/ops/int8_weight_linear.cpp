@@ -36,14 +36,29 @@ Tensor dequantize_and_multiply(const Tensor& x, const Tensor& codes, const Tenso
   return at::linear(x, dequantize_int8_weight(codes, scales, x.scalar_type()), bias);
 }
 
+/// The kernels' view of dense operands, which it keeps; the output is the caller's.
+struct Operands {
+  Operands(const Tensor& x, const Tensor& codes, const Tensor& scales)
+      : input(x.contiguous()), weight(codes.contiguous()), scale(scales.contiguous()) {
+    params.rows = codes.size(0);
+    params.cols = codes.size(1);
+    params.tokens = params.cols == 0 ? 0 : x.numel() / params.cols;
+    params.dtype = kernel_dtype(x.scalar_type(), "x");
+    params.codes = weight.const_data_ptr<int8_t>();
+    params.scales = scale.const_data_ptr<float>();
+    params.groups = scales.size(1);
+    params.input = input.const_data_ptr();
+  }
+
+  Tensor input, weight, scale;
+  kernels::Int8WeightLinearParams params;
+};
+
 Tensor int8_weight_linear_cpu(const Tensor& x, const Tensor& codes, const Tensor& scales,
                               const OptionalTensor& bias) {
   check_operands(x, codes, scales);
-  const Tensor input = x.contiguous(), weight = codes.contiguous(), scale = scales.contiguous();
-  kernels::Int8WeightLinearParams params;
-  params.rows = codes.size(0);
-  params.cols = codes.size(1);
-  params.tokens = params.cols == 0 ? 0 : x.numel() / params.cols;
+  Operands operands(x, codes, scales);
+  kernels::Int8WeightLinearParams& params = operands.params;
   if (params.cols == 0 || params.tokens > kernels::kInt8WeightLinearFewTokens) {
     return multiply_tiles(x, params.rows, bias, [&](int64_t row, int64_t count) {
       return dequantize_int8_weight(codes.narrow(0, row, count), scales.narrow(0, row, count),
@@ -51,13 +66,21 @@ Tensor int8_weight_linear_cpu(const Tensor& x, const Tensor& codes, const Tensor
     });
   }
   Tensor output = empty_product(x, params.rows, x.scalar_type());
-  params.dtype = kernel_dtype(x.scalar_type(), "x");
-  params.codes = weight.const_data_ptr<int8_t>();
-  params.scales = scale.const_data_ptr<float>();
-  params.groups = scales.size(1);
-  params.input = input.const_data_ptr();
   params.output = output.mutable_data_ptr();
   launch_cpu(params);
+  return add_bias(std::move(output), bias);
+}
+
+Tensor int8_weight_linear_cuda(const Tensor& x, const Tensor& codes, const Tensor& scales,
+                               const OptionalTensor& bias) {
+  check_operands(x, codes, scales);
+  Operands operands(x, codes, scales);
+  if (!kernels::can_run_int8_weight_linear(operands.params)) {
+    return dequantize_and_multiply(x, codes, scales, bias);
+  }
+  Tensor output = empty_product(x, operands.params.rows, x.scalar_type());
+  operands.params.output = output.mutable_data_ptr();
+  launch_cuda(operands.params, x.device());
   return add_bias(std::move(output), bias);
 }
 
@@ -89,7 +112,7 @@ TORCH_LIBRARY_IMPL(nibble, CPU, library) {
   library.impl("int8_weight_linear", int8_weight_linear_cpu);
 }
 TORCH_LIBRARY_IMPL(nibble, CUDA, library) {
-  library.impl("int8_weight_linear", dequantize_and_multiply);
+  library.impl("int8_weight_linear", int8_weight_linear_cuda);
 }
 TORCH_LIBRARY_IMPL(nibble, Meta, library) {
   library.impl("int8_weight_linear", dequantize_and_multiply);

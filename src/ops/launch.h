@@ -7,7 +7,7 @@
 #include <nibble/kernels/gated_silu_cuda.h>
 #include <nibble/kernels/greedy_token_cuda.h>
 #include <nibble/kernels/int8_linear.h>
-#include <nibble/kernels/int8_weight_linear.h>
+#include <nibble/kernels/int8_weight_linear_cuda.h>
 #include <nibble/kernels/quantized_linear_cuda.h>
 
 #include <ATen/core/Tensor.h>
@@ -40,6 +40,7 @@ void launch_cuda(const kernels::QuantizedLinearParams& params, const at::Device&
 void launch_cuda(const kernels::AddRmsNormParams& params, const at::Device& device);
 void launch_cuda(const kernels::GatedSiluParams& params, const at::Device& device);
 void launch_cuda(const kernels::GreedyTokenParams& params, const at::Device& device);
+void launch_cuda(const kernels::Int8WeightLinearParams& params, const at::Device& device);
 void launch_cuda(const kernels::DecodeAttentionParams& params, const at::Device& device);
 /// `count` products with one input.
 void launch_cuda(const kernels::QuantizedLinearParams* params, int64_t count,

@@ -1,5 +1,7 @@
 #include <nibble/core/error.h>
+#include <nibble/models/decoder.h>
 #include <nibble/models/generation.h>
+#include <nibble/quantization/int8_embedding.h>
 #include <nibble/quantization/quantizer.h>
 
 #include <torch/torch.h>
@@ -30,6 +32,7 @@ struct Arguments {
   bool random_weights = false;
   std::vector<std::string> schemes = {kNoScheme, "4w"};
   int64_t group_size = 128;
+  bool int8_head = false;
   int64_t prompt_tokens = 128;
   int64_t new_tokens = 256;
   int samples = 3;
@@ -49,6 +52,16 @@ int64_t common_tokens(const std::vector<int64_t>& a, const std::vector<int64_t>&
   return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
 }
 
+/// Embedding and output projection as int8, one weight where they are tied.
+void keep_as_int8(models::DecoderLMImpl& model) {
+  nn::EmbeddingImpl& embedding = *model.model->embed_tokens;
+  const bool tied = model.lm_head->weight.is_same(embedding.weight);
+  const at::ScalarType dtype = embedding.weight.scalar_type();
+  const nn::Int8Weight head = quantize_int8(model.lm_head->weight.detach());
+  embedding.load_int8(tied ? head : quantize_int8(embedding.weight.detach()), dtype);
+  model.lm_head->load_int8(head, dtype);
+}
+
 class DecodeBench {
  public:
   DecodeBench(const Arguments& arguments, const TorchDevice& device)
@@ -62,6 +75,7 @@ class DecodeBench {
       quantizer.prepare(*model);
       quantizer.convert(*model);
     }
+    if (arguments_.int8_head) keep_as_int8(dynamic_cast<models::DecoderLMImpl&>(*model));
     model->eval();
     const auto prompt = random_prompt(arguments_.prompt_tokens, model->config().vocab_size);
     const auto plain = measure(*model, prompt, scheme, /*use_graph=*/false);
@@ -85,7 +99,8 @@ class DecodeBench {
       if (sample > 0) milliseconds.push_back(1e3 / *answer.cost.decode_tokens_per_second());
     }
     Row row;
-    row.name = detail::concat("decode ", scheme, use_graph ? ", graph" : "");
+    row.name = detail::concat("decode ", scheme, arguments_.int8_head ? ", int8 head" : "",
+                              use_graph ? ", graph" : "");
     row.shape = detail::concat(arguments_.prompt_tokens, "+", arguments_.new_tokens);
     row.group_size = scheme == kNoScheme ? 0 : arguments_.group_size;
     row.dtype = arguments_.dtype;
@@ -117,6 +132,7 @@ int bench_decode(int argc, char** argv) {
   app.add_option("--scheme", arguments.schemes, "may be repeated; default: none and 4w")
       ->check(CLI::IsMember({kNoScheme, "8da4w", "4w"}));
   app.add_option("--group-size", arguments.group_size, "-1: per channel");
+  app.add_flag("--int8-head", arguments.int8_head, "embedding and lm_head as int8");
   app.add_option("--prompt-tokens", arguments.prompt_tokens)->check(CLI::PositiveNumber);
   app.add_option("--new-tokens", arguments.new_tokens)->check(CLI::Range(2, 1 << 20));
   app.add_option("--samples", arguments.samples, "medians are over so many, after one more")

@@ -1,6 +1,7 @@
 #include <nibble/core/error.h>
 #include <nibble/ops/decode.h>
 #include <nibble/ops/fake_quant.h>
+#include <nibble/ops/int8_weight_linear.h>
 
 #include <torch/torch.h>
 
@@ -248,6 +249,21 @@ TEST_P(DecodeOnCuda, NormAndGateGiveTheCpusValues) {
       EXPECT_TRUE(torch::equal(cuda.cpu(), cpu));
     }
     expect_near(gated_silu(residual.cuda(), update.cuda()), gated_silu(residual, update));
+  }
+}
+
+TEST_P(DecodeOnCuda, Int8WeightsGiveTheProductOfTheirValues) {
+  torch::manual_seed(4);
+  for (const int64_t cols : {16, 576, 2048, 40}) {  // the last one is dequantized
+    for (const int64_t groups : {int64_t{1}, cols / 16}) {
+      const Tensor codes = torch::randint(-127, 128, {37, cols}, at::kChar);
+      const Tensor scales = torch::rand({37, groups}) * 0.01;
+      for (const int64_t tokens : {1, 3, 4, 9}) {
+        const Tensor x = torch::randn({tokens, cols}).to(GetParam());
+        expect_near(int8_weight_linear(x.cuda(), codes.cuda(), scales.cuda(), {}),
+                    int8_weight_linear(x, codes, scales, {}));
+      }
+    }
   }
 }
 
