@@ -151,21 +151,21 @@ const std::string* Bpe::id_to_token(uint32_t id) const {
   return found == tokens_.end() ? nullptr : found->second;
 }
 
-void Bpe::tokenize(std::string_view piece, std::vector<BpeToken>& tokens) const {
+void Bpe::tokenize(std::string_view piece, WordCache& cache, std::vector<BpeToken>& tokens) const {
   for (size_t begin = 0; begin < piece.size();) {
     const std::string_view rest = piece.substr(begin);
     const std::string_view word = rest.substr(0, cuts_at_marks_ ? end_of_word(rest) : rest.size());
-    tokenize_word(word, static_cast<uint32_t>(begin), tokens);
+    tokenize_word(word, static_cast<uint32_t>(begin), cache, tokens);
     begin += word.size();
   }
 }
 
-void Bpe::tokenize_word(std::string_view word, uint32_t offset,
+void Bpe::tokenize_word(std::string_view word, uint32_t offset, WordCache& cache,
                         std::vector<BpeToken>& tokens) const {
   const size_t count = tokens.size();
-  if (!cache_.find(word, tokens)) {
+  if (!cache.find(word, tokens)) {
     const auto whole = ignores_merges_ ? token_to_id(word) : std::nullopt;
-    finish_word(word, whole ? whole_word(*whole, word) : symbols_of(word), tokens);
+    finish_word(word, whole ? whole_word(*whole, word) : symbols_of(word), cache, tokens);
   }
   for (size_t i = count; i < tokens.size(); ++i) {
     tokens[i].begin += offset;
@@ -173,12 +173,13 @@ void Bpe::tokenize_word(std::string_view word, uint32_t offset,
   }
 }
 
-void Bpe::tokenize_bytes(std::string_view piece, std::vector<BpeToken>& tokens) const {
-  if (cache_.find(piece, tokens)) {
+void Bpe::tokenize_bytes(std::string_view piece, WordCache& cache,
+                         std::vector<BpeToken>& tokens) const {
+  if (cache.find(piece, tokens)) {
     return;
   }
   if (const auto whole = ignores_merges_ ? token_to_id(in_byte_alphabet(piece)) : std::nullopt) {
-    finish_word(piece, whole_word(*whole, piece), tokens);
+    finish_word(piece, whole_word(*whole, piece), cache, tokens);
     return;
   }
   std::vector<BpeSymbol> symbols;
@@ -188,10 +189,10 @@ void Bpe::tokenize_bytes(std::string_view piece, std::vector<BpeToken>& tokens) 
       symbols.push_back({*id, i, i + 1});
     }
   }
-  finish_word(piece, std::move(symbols), tokens);
+  finish_word(piece, std::move(symbols), cache, tokens);
 }
 
-void Bpe::finish_word(std::string_view word, std::vector<BpeSymbol> symbols,
+void Bpe::finish_word(std::string_view word, std::vector<BpeSymbol> symbols, WordCache& cache,
                       std::vector<BpeToken>& tokens) const {
   merge_symbols(symbols, merges_);
   const size_t count = tokens.size();
@@ -200,7 +201,7 @@ void Bpe::finish_word(std::string_view word, std::vector<BpeSymbol> symbols,
       tokens.push_back({symbol.id, symbol.begin, symbol.end});
     }
   }
-  cache_.insert(word, std::span(tokens).subspan(count));
+  cache.insert(word, std::span(tokens).subspan(count));
 }
 
 std::vector<BpeSymbol> Bpe::symbols_of(std::string_view piece) const {

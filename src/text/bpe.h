@@ -23,13 +23,17 @@ class Bpe {
   explicit Bpe(const JsonNode& node);
 
   /// Appends the tokens of `piece`. Characters that the vocabulary lacks become their bytes'
-  /// tokens (byte_fallback), else the unknown token, else nothing.
-  void tokenize(std::string_view piece, std::vector<BpeToken>& tokens) const;
+  /// tokens (byte_fallback), else the unknown token, else nothing. `cache`: of take_cache().
+  void tokenize(std::string_view piece, WordCache& cache, std::vector<BpeToken>& tokens) const;
 
   /// Whether pieces may be given to tokenize_bytes. A model is used in one of the two ways only.
   bool takes_bytes() const { return takes_bytes_; }
   /// What tokenize() gives for `piece` spelled in the byte alphabet, with the bytes of `piece`.
-  void tokenize_bytes(std::string_view piece, std::vector<BpeToken>& tokens) const;
+  void tokenize_bytes(std::string_view piece, WordCache& cache,
+                      std::vector<BpeToken>& tokens) const;
+
+  /// Of this model's words, for the calling thread. Thread-safe.
+  WordCachePool::Lease take_cache() const { return caches_.take(); }
 
   std::optional<uint32_t> token_to_id(std::string_view token) const;
   /// Null for an unknown id.
@@ -43,7 +47,8 @@ class Bpe {
   void read_byte_tokens();
   void choose_shortcuts();
 
-  void tokenize_word(std::string_view word, uint32_t offset, std::vector<BpeToken>& tokens) const;
+  void tokenize_word(std::string_view word, uint32_t offset, WordCache& cache,
+                     std::vector<BpeToken>& tokens) const;
   std::vector<BpeSymbol> symbols_of(std::string_view piece) const;
   /// The character piece[begin, end) as the vocabulary has it.
   std::string with_affixes(std::string_view piece, size_t begin, size_t end) const;
@@ -52,7 +57,7 @@ class Bpe {
   bool append_bytes(std::string_view character, uint32_t begin, uint32_t end,
                     std::vector<BpeSymbol>& symbols) const;
   /// Merges the symbols of `word`, appends what is left of them and remembers it.
-  void finish_word(std::string_view word, std::vector<BpeSymbol> symbols,
+  void finish_word(std::string_view word, std::vector<BpeSymbol> symbols, WordCache& cache,
                    std::vector<BpeToken>& tokens) const;
 
   std::unordered_map<std::string, uint32_t, StringHash, std::equal_to<>> ids_;
@@ -70,7 +75,7 @@ class Bpe {
   bool takes_bytes_ = false;
   bool merges_before_marks_ = false;  // some merge joins a mark to what is no mark before it
   bool cuts_at_marks_ = false;        // no token spans the place before a run of marks
-  mutable WordCache cache_;
+  mutable WordCachePool caches_;
 };
 
 }  // namespace nibble::text

@@ -128,6 +128,7 @@ class Tokenizer::Impl {
   /// Calls `emit(Token)` for the tokens in order.
   template <class Emit>
   void for_each_token(std::string_view text, Emit emit) const {
+    const WordCachePool::Lease cache = model_.take_cache();
     const AlignedText input(text);
     for (const AddedTokenPart& part : added_.find_raw(input.text())) {
       if (part.id) {
@@ -142,14 +143,14 @@ class Tokenizer::Impl {
         if (inner.id) {
           emit(Token{*inner.id, normalized, inner.range.begin, inner.range.end, true});
         } else {
-          tokenize(normalized.slice(inner.range.begin, inner.range.end), emit);
+          tokenize(normalized.slice(inner.range.begin, inner.range.end), *cache, emit);
         }
       }
     }
   }
 
   template <class Emit>
-  void tokenize(AlignedText text, Emit emit) const {
+  void tokenize(AlignedText text, WordCache& cache, Emit emit) const {
     Pieces pieces;
     pieces.ranges = {{0, text.text().size()}};
     pieces.text = std::move(text);
@@ -163,9 +164,9 @@ class Tokenizer::Impl {
     for (size_t i = 0; i < pieces.ranges.size(); ++i) {
       tokens.clear();
       if (pieces.stands_for_bytes) {
-        model_.tokenize_bytes(pieces[i], tokens);
+        model_.tokenize_bytes(pieces[i], cache, tokens);
       } else {
-        model_.tokenize(pieces[i], tokens);
+        model_.tokenize(pieces[i], cache, tokens);
       }
       const size_t offset = pieces.ranges[i].begin;
       for (const BpeToken& token : tokens) {

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <string>
@@ -25,23 +25,36 @@ struct StringHash {
   size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
 };
 
-/// Remembers the tokens of recent words. Bounded; safe to use from several threads, which do not
-/// wait for each other: a word that another thread looks at may be not found, or not remembered.
+/// Remembers the tokens of recent words. Bounded; for one thread at a time.
 class WordCache {
  public:
   /// Appends the word's tokens if it is remembered, and tells whether it is.
-  bool find(std::string_view word, std::vector<BpeToken>& tokens);
+  bool find(std::string_view word, std::vector<BpeToken>& tokens) const;
   void insert(std::string_view word, std::span<const BpeToken> tokens);
 
  private:
-  struct Shard {
-    std::mutex mutex;
-    std::unordered_map<std::string, std::vector<BpeToken>, StringHash, std::equal_to<>> words;
+  std::unordered_map<std::string, std::vector<BpeToken>, StringHash, std::equal_to<>> words_;
+};
+
+/// The caches of the threads that encode, one each: a lock at every word of a common one moves
+/// between the processors and takes back what the second of them gains.
+class WordCachePool {
+ public:
+  struct GiveBack {
+    WordCachePool* pool;
+    void operator()(WordCache* cache) const { pool->give_back(cache); }
   };
+  using Lease = std::unique_ptr<WordCache, GiveBack>;
 
-  Shard& shard_of(std::string_view word) { return shards_[StringHash()(word) % shards_.size()]; }
+  /// The cache that was given back last, or a new one. Thread-safe; must not outlive the pool.
+  Lease take();
 
-  std::array<Shard, 16> shards_;
+ private:
+  void give_back(WordCache* cache);
+
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<WordCache>> caches_;
+  std::vector<WordCache*> idle_;
 };
 
 }  // namespace nibble::text
