@@ -46,7 +46,8 @@ void rms_norm(const RmsNormParams& p, int64_t row_begin, int64_t row_end) {
       int64_t col = 0;
       for (; col + V::kLanes <= p.cols; col += V::kLanes) {
         const V factor = add(V(p.weight_offset), V::load(weight + col));
-        multiply(multiply(V::load(input + col), V(inverse)), factor).store(output + col);
+        const V normed = multiply(multiply(V::load(input + col), V(inverse)), factor);
+        round_to<D>(normed).store(output + col);
       }
       for (; col < p.cols; ++col) {
         const float factor = p.weight_offset + static_cast<float>(weight[col]);
@@ -61,7 +62,7 @@ template <class V, class D>
 NIBBLE_HD V swiglu_block(V gate, V up) {
   const V negated = multiply(gate, V(-1.0f));
   const V activated = divide(gate, add(V(1.0f), exponential(negated)));
-  return multiply(round_to<D>(activated), up);
+  return round_to<D>(multiply(round_to<D>(activated), up));
 }
 
 template <class V>
@@ -94,8 +95,9 @@ NIBBLE_HD void rotate_head(const D* input, const D* cos, const D* sin, int64_t h
     const auto product = [](V a, const D* b) __attribute__((always_inline)) {
       return round_to<D>(multiply(a, V::load(b)));
     };
-    subtract(product(first, cos + i), product(second, sin + i)).store(output + i);
-    add(product(second, cos + half + i), product(first, sin + half + i)).store(output + half + i);
+    round_to<D>(subtract(product(first, cos + i), product(second, sin + i))).store(output + i);
+    round_to<D>(add(product(second, cos + half + i), product(first, sin + half + i)))
+        .store(output + half + i);
   }
   rotate_elements(input, cos, sin, half, i, output);
 }

@@ -84,8 +84,9 @@ NIBBLE_HD void mix_values(const SingleQueryAttentionParams& p, const float* weig
     }
   }
 #pragma GCC unroll 4
-  for (int r = 0; r < kRegisters; ++r)
-    multiply(totals[r], V(1.0f / sum)).store(output + r * V::kLanes);
+  for (int r = 0; r < kRegisters; ++r) {
+    round_to<D>(multiply(totals[r], V(1.0f / sum))).store(output + r * V::kLanes);
+  }
 }
 
 template <class V, class D>

@@ -66,12 +66,17 @@ TEST_P(QatOf, TrainsEveryParameter) {
 TEST_P(QatOf, ConvertAndTheFileGiveThePreparedBits) {
   const auto model = load();
   quantizer_.prepare(*model);
+  const auto without_gradient = [&] {
+    const torch::NoGradGuard no_grad;  // single kernels between the Linears
+    return model->forward(tokens_);
+  };
   const Tensor prepared = model->forward(tokens_);
+  const Tensor prepared_without_gradient = without_gradient();
   quantizer_.convert(*model);
   EXPECT_TRUE(torch::equal(model->forward(tokens_), prepared));
+  EXPECT_TRUE(torch::equal(without_gradient(), prepared_without_gradient));
 
   const torch::NoGradGuard no_grad;
-  EXPECT_TRUE(torch::equal(model->forward(tokens_), prepared));
   model->eval();  // the integer products, which leave roundings out
   const Tensor converted = model->forward(tokens_);
   // 1e-4 is for a Linear: a last bit may move the next one's input to its neighbouring code.

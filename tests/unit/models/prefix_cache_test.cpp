@@ -120,10 +120,11 @@ TEST(GenerationCost, TellsPrefillFromDecode) {
 }
 
 TEST(GenerationCost, Adds) {
-  GenerationCost sum{10, 4, 1.0, 2.0, 100};
-  sum += GenerationCost{5, 1, 0.5, 0.5, 80};
+  GenerationCost sum{10, 4, 1.0, 2.0, 0.25, 100};
+  sum += GenerationCost{5, 1, 0.5, 0.5, 0.5, 80};
   EXPECT_EQ(sum.prefill_tokens_per_second(), 10);
   EXPECT_EQ(sum.decode_tokens_per_second(), 2);
+  EXPECT_EQ(sum.graph_seconds, 0.75);
   EXPECT_EQ(sum.kv_cache_bytes, 100);
 }
 
