@@ -2,7 +2,7 @@
 
 #include "../grid_dispatch.h"
 #include "cpu_kernels.h"
-#include "rotary_loop.h"
+#include "decoder_loops.h"
 #include "simd_exp.h"
 
 /// The steps of kernels/decoder.h over one SIMD register type V (simd_*.h); attention is in

@@ -2,6 +2,7 @@
 
 #include "../grid_dispatch.h"
 #include "cpu_kernels.h"
+#include "decoder_loops.h"
 #include "simd_exp.h"
 
 /// Attention of one query a row over one SIMD register type V (simd_*.h).
@@ -112,19 +113,12 @@ void single_query_attention(const SingleQueryAttentionParams& p, int64_t begin, 
                             void* scratch) {
   dispatch_dtype(p.dtype, [&](auto element) {
     using D = typename decltype(element)::type;
-    const int64_t group = p.heads / p.kv_heads;
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t row = i / p.kv_heads;
-      const int64_t offset = row * p.batch_stride + i % p.kv_heads * p.head_stride;
-      const D* bias =
-          p.bias == nullptr ? nullptr : static_cast<const D*>(p.bias) + row * p.bias_stride;
-      for (int64_t head = i * group; head < (i + 1) * group; ++head) {
-        attend_head<V>(p, static_cast<const D*>(p.query) + head * p.head_dim,
-                       static_cast<const D*>(p.key) + offset,
-                       static_cast<const D*>(p.value) + offset, bias, static_cast<float*>(scratch),
-                       static_cast<D*>(p.output) + head * p.head_dim);
-      }
-    }
+    for_each_query<D>(
+        p, begin, end,
+        [&](const D* query, const D* key, const D* value, const D* bias, D* output)
+            __attribute__((always_inline)) {
+              attend_head<V>(p, query, key, value, bias, static_cast<float*>(scratch), output);
+            });
   });
 }
 

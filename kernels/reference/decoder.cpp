@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "../cpu/rotary_loop.h"
+#include "../cpu/decoder_loops.h"
 #include "../grid_dispatch.h"
 
 namespace nibble::kernels::reference {
@@ -82,19 +82,10 @@ void single_query_attention(const SingleQueryAttentionParams& p, int64_t begin, 
                             void* scratch) {
   dispatch_dtype(p.dtype, [&](auto element) {
     using D = typename decltype(element)::type;
-    const int64_t group = p.heads / p.kv_heads;
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t row = i / p.kv_heads;
-      const int64_t offset = row * p.batch_stride + i % p.kv_heads * p.head_stride;
-      const D* bias =
-          p.bias == nullptr ? nullptr : static_cast<const D*>(p.bias) + row * p.bias_stride;
-      for (int64_t head = i * group; head < (i + 1) * group; ++head) {
-        attend_one<D>(p, static_cast<const D*>(p.query) + head * p.head_dim,
-                      static_cast<const D*>(p.key) + offset,
-                      static_cast<const D*>(p.value) + offset, bias, static_cast<float*>(scratch),
-                      static_cast<D*>(p.output) + head * p.head_dim);
-      }
-    }
+    cpu::for_each_query<D>(
+        p, begin, end, [&](const D* query, const D* key, const D* value, const D* bias, D* output) {
+          attend_one<D>(p, query, key, value, bias, static_cast<float*>(scratch), output);
+        });
   });
 }
 

@@ -3,7 +3,7 @@
 #include <nibble/core/host_device.h>
 #include <nibble/kernels/decoder.h>
 
-/// What the rotary kernels of all instruction sets share.
+/// What the decoder kernels of all instruction sets share.
 namespace nibble::kernels::cpu {
 
 /// Elements [from, half) of both halves of a head.
@@ -33,6 +33,25 @@ NIBBLE_HD void for_each_head(const RotaryParams& p, int64_t token_begin, int64_t
       rotate(input, static_cast<const D*>(p.cos) + position,
              static_cast<const D*>(p.sin) + position, output);
       for (int64_t i = p.rotary_dim; i < p.head_dim; ++i) output[i] = input[i];
+    }
+  }
+}
+
+/// Calls attend(query, key, value, bias, output) for each query head of the key heads [begin, end);
+/// bias may be null.
+template <class D, class Attend>
+NIBBLE_HD void for_each_query(const SingleQueryAttentionParams& p, int64_t begin, int64_t end,
+                              Attend&& attend) {
+  const int64_t group = p.heads / p.kv_heads;
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t row = i / p.kv_heads;
+    const int64_t offset = row * p.batch_stride + i % p.kv_heads * p.head_stride;
+    const D* bias =
+        p.bias == nullptr ? nullptr : static_cast<const D*>(p.bias) + row * p.bias_stride;
+    for (int64_t head = i * group; head < (i + 1) * group; ++head) {
+      attend(static_cast<const D*>(p.query) + head * p.head_dim,
+             static_cast<const D*>(p.key) + offset, static_cast<const D*>(p.value) + offset, bias,
+             static_cast<D*>(p.output) + head * p.head_dim);
     }
   }
 }
