@@ -81,7 +81,7 @@ template <class Body>
 NIBBLE_HD void for_each_run(const GroupedMatrix& m, bool dense, int64_t row_begin, int64_t row_end,
                             Body&& body) {
   const int64_t groups = m.cols / m.group_size;
-  const int64_t rows = dense && m.cols % 8 == 0 && row_begin < row_end ? row_end - row_begin : 1;
+  const int64_t rows = dense && m.cols % 8 == 0 ? row_end - row_begin : 1;
   for (int64_t row = row_begin; row < row_end; row += rows) body(row, rows * groups);
 }
 

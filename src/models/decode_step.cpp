@@ -6,7 +6,6 @@
 #include <ATen/Functions.h>
 
 #include <algorithm>
-#include <cmath>
 
 namespace nibble::models {
 namespace {
@@ -97,7 +96,7 @@ Tensor DecodeStep::attend(AttentionImpl& attention, const Tensor& normed, int64_
     inputs.key_norm = attention.k_norm->weight;
     inputs.norm_eps = config.rms_norm_eps;
   }
-  inputs.scale = config.attention_scale.value_or(1.0 / std::sqrt(config.head_dim));
+  inputs.scale = attention.attention_scale();
   inputs.window = config.attention_kinds[kind].sliding_window;
   inputs.scratch = scratch_;
   return attention.o_proj->forward(ops::decode_attention(inputs).view({1, 1, -1}));

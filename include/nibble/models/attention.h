@@ -55,6 +55,8 @@ class AttentionImpl : public torch::nn::Cloneable<AttentionImpl> {
   };
   /// The projections of `input`, neither normed nor rotated.
   Heads project(const torch::Tensor& input);
+  /// What the products of queries and keys are multiplied by.
+  double attention_scale() const;
 
   nn::Linear q_proj = nullptr;  ///< these three, or with fused_projections qkv_proj
   nn::Linear k_proj = nullptr;
@@ -66,7 +68,6 @@ class AttentionImpl : public torch::nn::Cloneable<AttentionImpl> {
 
  private:
   void build(const ParameterSource& source);
-  double attention_scale() const;
   /// Query [B, heads, T, head_dim], key and value [B, kv heads, S, head_dim].
   torch::Tensor attend(const torch::Tensor& query, const torch::Tensor& key,
                        const torch::Tensor& value, const AttentionMask& mask) const;

@@ -10,11 +10,11 @@
 /// columns; W = codes * scales.
 namespace nibble::ops {
 
-/// x W^T + b: `x` [..., in], `bias` [out], result [..., out] in the dtype of x. On the CPU few
-/// tokens read the codes (kernels/int8_weight_linear.h) unless a gradient is recorded; elsewhere W
-/// is dequantized in the dtype of x, on the CPU a tile at a time. Differentiable in `x` and `bias`.
-/// An operator of the dispatcher as those of fake_quant.h are. Throws Error for operands that do
-/// not fit.
+/// x W^T + b: `x` [..., in], `bias` [out], result [..., out] in the dtype of x. Few tokens
+/// read the codes (kernels/int8_weight_linear.h, int8_weight_linear_cuda.h) unless a gradient is
+/// recorded; for others W is dequantized in the dtype of x, on the CPU a tile at a time.
+/// Differentiable in `x` and `bias`. An operator of the dispatcher as those of fake_quant.h are.
+/// Throws Error for operands that do not fit.
 at::Tensor int8_weight_linear(const at::Tensor& x, const at::Tensor& codes,
                               const at::Tensor& scales, const std::optional<at::Tensor>& bias);
 
