@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -55,12 +56,15 @@ AccuracyLoss accuracy_loss(const MultipleChoice& reference, const MultipleChoice
 
 /// The convention of lm-evaluation-harness: the continuation is a blank and the ending, context and
 /// continuation are tokenized together without special tokens and cut at the context's own number
-/// of tokens. Ties go to the first ending. What the endings of a question share is computed once.
-/// Throws Error for no questions, a context without tokens
-/// or an ending that adds none.
+/// of tokens. Ties go to the first ending. Throws Error for no questions, a context without tokens or
+/// an ending that adds none.
+///   batch_tokens  as many whole questions are scored together as these hold, padding included; one
+///                 that is scored alone computes once what its endings share. By default 0 on the
+///                 CPU and 16,384 elsewhere. Scores differ by the rounding of the kernels.
 MultipleChoice evaluate_multiple_choice(models::CausalLMImpl& model,
                                         const text::Tokenizer& tokenizer,
-                                        std::span<const ChoiceQuestion> questions);
+                                        std::span<const ChoiceQuestion> questions,
+                                        std::optional<int64_t> batch_tokens = std::nullopt);
 
 /// {"acc", "acc_stderr", "acc_norm", "acc_norm_stderr", "rows"}
 nlohmann::json to_json(const MultipleChoice& result);

@@ -68,7 +68,7 @@ std::vector<double> scored_one_by_one(models::CausalLMImpl& model, const text::T
   return sums;
 }
 
-TEST(MultipleChoice, ASharedContextChangesNothing) {
+TEST(MultipleChoice, NeitherSharedContextsNorBatchesChangeAnything) {
   const TempDir folder;
   nibble::testing::write_tiny_model(folder / "model");
   const LoadedModel loaded = load_any_model(folder / "model");
@@ -77,11 +77,18 @@ TEST(MultipleChoice, ASharedContextChangesNothing) {
       {"A man sits on a roof", {"he eats", "is ripping level tiles off", "x"}, 0},
       {"a", {"b", "cd"}, 1},  // the only token of the context is not shared
       {"two lines\n\nhere", {"\nfive", "one"}, 0}};
-  const MultipleChoice result = evaluate_multiple_choice(*loaded.model, tokenizer, questions);
-  for (size_t i = 0; i < questions.size(); ++i) {
-    const auto truth = scored_one_by_one(*loaded.model, tokenizer, questions[i]);
-    for (size_t ending = 0; ending < truth.size(); ++ending) {
-      EXPECT_NEAR(result.questions[i].log_likelihoods[ending], truth[ending], kFloatSum * 10);
+  // Alone with a shared context; the first alone and the others together; all together.
+  for (const int64_t batch_tokens : {0, 150, 4096}) {
+    const MultipleChoice result =
+        evaluate_multiple_choice(*loaded.model, tokenizer, questions, batch_tokens);
+    ASSERT_EQ(result.questions.size(), questions.size());
+    for (size_t i = 0; i < questions.size(); ++i) {
+      const auto truth = scored_one_by_one(*loaded.model, tokenizer, questions[i]);
+      ASSERT_EQ(result.questions[i].log_likelihoods.size(), truth.size());
+      for (size_t ending = 0; ending < truth.size(); ++ending) {
+        EXPECT_NEAR(result.questions[i].log_likelihoods[ending], truth[ending], kFloatSum * 10)
+            << "question " << i << " in batches of " << batch_tokens;
+      }
     }
   }
 }
