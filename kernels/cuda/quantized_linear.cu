@@ -3,7 +3,7 @@
 #include "device/int4_tiles.cuh"
 #include "device/overlap.cuh"
 #include "launch.h"
-#include "quantized_linear_tiles.h"
+#include "quantized_linear_warpgroups.h"
 
 namespace nibble::kernels {
 namespace cuda {
@@ -167,14 +167,8 @@ bool share_columns(const QuantizedLinearParams& a, const QuantizedLinearParams& 
 }
 
 Int4Products products_of(const QuantizedLinearParams* params, int64_t count) {
-  const GroupedMatrix& weight = params->weight;
-  Int4Products result = {{},
-                         {static_cast<uint32_t>(weight.cols / kUnit),
-                          static_cast<uint32_t>(weight.cols / weight.group_size),
-                          Divider(static_cast<uint32_t>(weight.group_size / kUnit))},
-                         static_cast<uint32_t>(params->tokens),
-                         params->input,
-                         false};
+  Int4Products result = {
+      {}, columns_of(params->weight), static_cast<uint32_t>(params->tokens), params->input, false};
   for (int64_t i = 0; i < count; ++i) {
     result.products[i] = {reinterpret_cast<const uint4*>(params[i].packed_codes),
                           params[i].scales,
@@ -200,8 +194,8 @@ bool can_run_quantized_linear(const QuantizedLinearParams& p) {
   return m.grid != GridKind::kAsymmetricInt8 && m.dtype != DType::kFloat32 && m.rows > 0 &&
          m.cols > 0 && m.group_size % cuda::kUnit == 0 &&
          m.rows * m.cols < int64_t{cuda::kUnit} << 32 && p.tokens >= 1 &&
-         p.tokens <= cuda::kMostTileTokens && cuda::is_aligned(p.packed_codes, 16) &&
-         cuda::is_aligned(p.input, 16);
+         cuda::is_aligned(p.packed_codes, 16) && cuda::is_aligned(p.input, 16) &&
+         (cuda::are_few_tokens(p) || cuda::can_run_warpgroups(p));
 }
 
 bool can_run_quantized_linears(const QuantizedLinearParams* params, int64_t count) {
@@ -218,7 +212,7 @@ void quantized_linears_cuda(const QuantizedLinearParams* params, int64_t count,
                count, " products of ", params->tokens, " tokens, the first weight [", weight.rows,
                ", ", weight.cols, "] in groups of ", weight.group_size);
   if (!cuda::are_few_tokens(*params)) {
-    for (int64_t i = 0; i < count; ++i) cuda::quantized_linear_tiles(params[i], stream);
+    for (int64_t i = 0; i < count; ++i) cuda::quantized_linear_warpgroups(params[i], stream);
     return;
   }
   const bool scales_sums = weight.group_size % (cuda::kChunkUnits * cuda::kUnit) == 0;

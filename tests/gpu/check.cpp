@@ -83,8 +83,8 @@ size_t compare_with_cpu(const Options& options) {
   return failures;
 }
 
-size_t check_linears() {
-  const QuantizedLinearResult result = check_quantized_linear();
+size_t check_linears(const Options& options) {
+  const QuantizedLinearResult result = check_quantized_linear(options.check_small_only);
   std::printf("quantized linears: %lld outputs, %zu failures\n",
               static_cast<long long>(result.outputs), result.failures.size());
   return report(result.failures);
@@ -97,7 +97,7 @@ int run(int argc, char** argv) {
   std::printf("device: %s, sm_%d%d\n", device.name, device.major, device.minor);
   const size_t bits = check_golden_vectors(options) + compare_with_cpu(options);
   std::printf("%s\n", bits == 0 ? "ALL BITS EQUAL" : "BITS DIFFER");
-  const size_t failures = bits + check_linears();
+  const size_t failures = bits + check_linears(options);
   return failures == 0 ? 0 : 1;
 }
 

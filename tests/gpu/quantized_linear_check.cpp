@@ -163,31 +163,41 @@ void check(const GroupedMatrix& matrix, int64_t tokens, QuantizedLinearResult& r
   }
 }
 
+struct Shape {
+  int64_t rows, cols, group_size;
+};
+
+void check_all_types(const Shape& shape, int64_t tokens, QuantizedLinearResult& result) {
+  for (const DType dtype : {DType::kBFloat16, DType::kFloat16}) {
+    kernels::dispatch_dtype(dtype, [&](auto element) {
+      using T = typename decltype(element)::type;
+      const auto matrix = [&](GridKind grid, DType scale) {
+        return GroupedMatrix{grid, dtype, scale, shape.rows, shape.cols, shape.group_size};
+      };
+      if constexpr (!std::is_same_v<T, float>) {
+        check<T>(matrix(GridKind::kSymmetricInt4, dtype), tokens, result);
+        check<T>(matrix(GridKind::kSymmetricInt4, DType::kFloat32), tokens, result);
+        check<T>(matrix(GridKind::kAffineInt4, DType::kBFloat16), tokens, result);
+      }
+    });
+  }
+}
+
 }  // namespace
 
-QuantizedLinearResult check_quantized_linear() {
+QuantizedLinearResult check_quantized_linear(bool small_only) {
   QuantizedLinearResult result;
-  struct Shape {
-    int64_t rows, cols, group_size;
-  };
-  const Shape shapes[] = {{16, 128, 32},  {1, 32, 32},      {33, 160, 32},  {100, 4096, 128},
-                          {257, 576, 64}, {48, 1536, 1536}, {31, 2048, 256}};
+  std::vector<Shape> shapes = {{16, 128, 32},  {1, 32, 32},      {33, 160, 32},  {100, 4096, 128},
+                               {257, 576, 64}, {48, 1536, 1536}, {31, 2048, 256}};
+  std::vector<int64_t> counts = {1, 3, 8, 9, 16, 17, 32, 33, 64};
+  if (!small_only) counts.insert(counts.end(), {65, 128, 129, 300});
   for (const Shape& shape : shapes) {
-    for (const int64_t tokens : {1, 3, 8, 9, 16, 17, 32, 33, 64}) {
-      for (const DType dtype : {DType::kBFloat16, DType::kFloat16}) {
-        kernels::dispatch_dtype(dtype, [&](auto element) {
-          using T = typename decltype(element)::type;
-          const auto matrix = [&](GridKind grid, DType scale) {
-            return GroupedMatrix{grid, dtype, scale, shape.rows, shape.cols, shape.group_size};
-          };
-          if constexpr (!std::is_same_v<T, float>) {
-            check<T>(matrix(GridKind::kSymmetricInt4, dtype), tokens, result);
-            check<T>(matrix(GridKind::kSymmetricInt4, DType::kFloat32), tokens, result);
-            check<T>(matrix(GridKind::kAffineInt4, DType::kBFloat16), tokens, result);
-          }
-        });
-      }
-    }
+    for (const int64_t tokens : counts) check_all_types(shape, tokens, result);
+  }
+  if (!small_only) {
+    // More tiles than blocks, narrow and wide ones, more of tokens than lie side by side, tails.
+    check_all_types({4000, 96, 32}, 1100, result);
+    check_all_types({6401, 96, 32}, 1200, result);
   }
   return result;
 }

@@ -6,9 +6,10 @@ struct CUstream_st;
 
 namespace nibble::kernels {
 
-/// Whether quantized_linear_cuda() takes them: an int4 grid, bfloat16 or float16, 1 to 64 tokens,
-/// group size a multiple of 32, buffers aligned to 16 bytes. Beyond that many tokens reading the
-/// weight no longer decides the time: dequantize it and multiply.
+/// Whether quantized_linear_cuda() takes them on the current device: an int4 grid, bfloat16 or
+/// float16, group size a multiple of 32, buffers aligned to 16 bytes, and up to 8 tokens that have
+/// up to 65,536 values, on sm_90 (H100, H200) up to 2,048 tokens. For more it is faster to
+/// dequantize the weight and multiply.
 bool can_run_quantized_linear(const QuantizedLinearParams& params);
 
 /// On the current CUDA device; returns once the work is queued on `stream`. Throws Error for

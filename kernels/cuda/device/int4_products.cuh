@@ -28,6 +28,12 @@ struct Int4Columns {
   Divider units_per_group;
 };
 
+inline Int4Columns columns_of(const GroupedMatrix& weight) {
+  return {static_cast<uint32_t>(weight.cols / kUnit),
+          static_cast<uint32_t>(weight.cols / weight.group_size),
+          Divider(static_cast<uint32_t>(weight.group_size / kUnit))};
+}
+
 struct Int4Products {
   Int4Product products[kMostSharedProducts];  ///< those that are not there begin behind the grid
   Int4Columns columns;
@@ -65,10 +71,10 @@ __device__ __forceinline__ uint32_t word(const uint4& codes, int index) {
 /// What lies between a nibble and the code that dequantize_centered() takes.
 constexpr float kCenter = 8.0f;
 
-/// The values of pair i, rounded to T as dequantize_cuda() rounds them.
+/// The values of the codes in the lowest four bits of either half of `pair`, rounded to T as
+/// dequantize_cuda() rounds them.
 template <class T, class S, class Grid>
-__device__ __forceinline__ uint32_t value_pair(const Grid& grid, uint32_t codes, int i) {
-  const uint32_t pair = codes >> (4 * i);
+__device__ __forceinline__ uint32_t value_pair(const Grid& grid, uint32_t pair) {
   if constexpr (std::is_same_v<T, BFloat16> && std::is_same_v<S, BFloat16>) {
     // 128 + nibble, without a conversion.
     const BFloat16x2 shifted = BFloat16x2::from_word(masked_or<0x000f000fu, 0x43004300u>(pair));

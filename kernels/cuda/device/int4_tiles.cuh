@@ -219,7 +219,7 @@ __device__ __forceinline__ void add_values(const WeightChunk<S, Cut::kRowTiles>&
   multiply_chunk<T, S, Cut>(
       weight, input,
       [&](int tile, int half, uint32_t codes, int i) {
-        return value_pair<T, S>(grids[tile][half], codes, i);
+        return value_pair<T, S>(grids[tile][half], codes >> (4 * i));
       },
       sums, second);
 #pragma unroll
