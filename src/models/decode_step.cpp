@@ -48,6 +48,21 @@ DecoderLMImpl& decoder(CausalLMImpl& model) {
 
 }  // namespace
 
+std::vector<DecodeRotation> decode_rotations(const DecoderLMImpl& model, int64_t capacity) {
+  const at::TensorOptions options = options_of(model);
+  const Tensor positions = at::arange(capacity, options.dtype(at::kLong)).unsqueeze(0);
+  std::vector<DecodeRotation> rotations;
+  for (const AttentionKind& kind : model.config().attention_kinds) {
+    const RotaryTables tables =
+        RotaryEmbedding(kind.rope).tables(positions, c10::typeMetaToScalarType(options.dtype()));
+    const auto as_matrix = [&](const Tensor& table) {
+      return table.view({capacity, -1}).contiguous();
+    };
+    rotations.push_back({as_matrix(tables.cos), as_matrix(tables.sin)});
+  }
+  return rotations;
+}
+
 std::optional<std::string> DecodeStep::refusal(const CausalLMImpl& model) {
   const auto* decoder = dynamic_cast<const DecoderLMImpl*>(&model);
   if (decoder == nullptr) return "it is not one of the library's decoders";
@@ -63,15 +78,7 @@ DecodeStep::DecodeStep(CausalLMImpl& model, const KVCache& cache)
                cache.batch());
   const ModelConfig& config = model.config();
   const at::TensorOptions options = options_of(model_);
-  const Tensor positions = at::arange(cache.capacity(), options.dtype(at::kLong)).unsqueeze(0);
-  for (const AttentionKind& kind : config.attention_kinds) {
-    const RotaryTables tables =
-        RotaryEmbedding(kind.rope).tables(positions, c10::typeMetaToScalarType(options.dtype()));
-    const auto as_matrix = [&](const Tensor& table) {
-      return table.view({cache.capacity(), -1}).contiguous();
-    };
-    rotations_.push_back({as_matrix(tables.cos), as_matrix(tables.sin)});
-  }
+  rotations_ = decode_rotations(model_, cache.capacity());
   token_ = at::zeros({1}, options.dtype(at::kLong));
   position_ = at::zeros({1}, options.dtype(at::kLong));
   scratch_ = ops::decode_attention_scratch(config.num_heads, cache.layer(0).first[0]);

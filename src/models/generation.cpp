@@ -1,3 +1,4 @@
+#include <nibble/models/decode_plan.h>
 #include <nibble/models/generation.h>
 #include <nibble/models/rope.h>
 
@@ -52,6 +53,12 @@ void decode_with_graph(CausalLMImpl& model, KVCache& cache, const GenerationOpti
   }
 }
 
+/// The rest of the row on the CPU.
+void decode_with_plan(CausalLMImpl& model, KVCache& cache, GeneratedRow& row) {
+  DecodePlan plan(model, cache);
+  while (!row.done()) row.extend(plan.logits(row.text().back()));
+}
+
 }  // namespace
 
 std::optional<double> GenerationCost::decode_tokens_per_second() const {
@@ -95,6 +102,8 @@ Generation generate(CausalLMImpl& model, std::span<const int64_t> prompt,
       cost.prefill_tokens = input.size(0);
       if (decodes_with_graph(model, device, options, row)) {
         decode_with_graph(model, cache, options, row, cost, watch);
+      } else if (!row.done() && !DecodePlan::refusal(model)) {
+        decode_with_plan(model, cache, row);
       }
     }
   }

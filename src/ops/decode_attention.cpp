@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "decode_attention.h"
 #include "fake_quant_calls.h"
 #include "launch.h"
 #include "product.h"
@@ -17,43 +18,6 @@ namespace {
 
 using at::Tensor;
 using OptionalTensor = std::optional<Tensor>;
-
-void check(const DecodeAttention& a) {
-  const at::ScalarType dtype = a.query.scalar_type();
-  const auto expect = [&](const Tensor& tensor, at::IntArrayRef sizes, const char* name) {
-    NIBBLE_CHECK(tensor.sizes() == sizes && tensor.scalar_type() == dtype, name, " must be ", dtype,
-                 " ", sizes, ", got ", tensor.scalar_type(), " ", tensor.sizes());
-  };
-  NIBBLE_CHECK(a.query.dim() == 2 && a.key.dim() == 2 && a.key.size(0) >= 1 &&
-                   a.query.size(0) % a.key.size(0) == 0,
-               "query must be [heads, head_dim], key [kv_heads, head_dim] with kv_heads a divisor "
-               "of heads; got ",
-               a.query.sizes(), " and ", a.key.sizes());
-  NIBBLE_CHECK(a.key_cache.dim() == 3 && a.cos.dim() == 2 && a.cos.size(1) % 2 == 0 &&
-                   a.cos.size(1) <= a.query.size(1),
-               "key_cache must be [kv_heads, capacity, head_dim], cos [capacity, rotary_dim] with "
-               "an even rotary_dim of at most head_dim; got ",
-               a.key_cache.sizes(), " and ", a.cos.sizes());
-  const int64_t kv_heads = a.key.size(0), head_dim = a.query.size(1);
-  const int64_t capacity = a.key_cache.size(1);
-  expect(a.key, {kv_heads, head_dim}, "key");
-  expect(a.value, {kv_heads, head_dim}, "value");
-  expect(a.key_cache, {kv_heads, capacity, head_dim}, "key_cache");
-  expect(a.value_cache, {kv_heads, capacity, head_dim}, "value_cache");
-  expect(a.cos, {capacity, a.cos.size(1)}, "cos");
-  expect(a.sin, a.cos.sizes(), "sin");
-  NIBBLE_CHECK(is_given(a.query_norm) == is_given(a.key_norm),
-               "query_norm and key_norm belong together");
-  if (is_given(a.query_norm)) {
-    expect(*a.query_norm, {head_dim}, "query_norm");
-    expect(*a.key_norm, {head_dim}, "key_norm");
-  }
-  NIBBLE_CHECK(a.position.numel() == 1 && a.position.scalar_type() == at::kLong,
-               "position must be one int64, got ", a.position.scalar_type(), " ",
-               a.position.sizes());
-  NIBBLE_CHECK(a.key_cache.is_contiguous() && a.value_cache.is_contiguous(),
-               "the caches must be contiguous");
-}
 
 Tensor rotate(const Tensor& heads, const Tensor& cos, const Tensor& sin) {
   const int64_t rotary = cos.size(-1);
@@ -138,13 +102,50 @@ Tensor from_arguments(const Tensor& query, const Tensor& key, const Tensor& valu
   const DecodeAttention inputs{query,    key,   value,  key_cache,  value_cache,
                                position, cos,   sin,    query_norm, key_norm,
                                norm_eps, scale, window, scratch};
-  check(inputs);
+  check_decode_attention(inputs);
   return implementation(inputs);
 }
 
 Tensor decode_attention_meta(const DecodeAttention& a) { return at::empty_like(a.query); }
 
 }  // namespace
+
+void check_decode_attention(const DecodeAttention& a) {
+  const at::ScalarType dtype = a.query.scalar_type();
+  const auto expect = [&](const Tensor& tensor, at::IntArrayRef sizes, const char* name) {
+    NIBBLE_CHECK(tensor.sizes() == sizes && tensor.scalar_type() == dtype, name, " must be ", dtype,
+                 " ", sizes, ", got ", tensor.scalar_type(), " ", tensor.sizes());
+  };
+  NIBBLE_CHECK(a.query.dim() == 2 && a.key.dim() == 2 && a.key.size(0) >= 1 &&
+                   a.query.size(0) % a.key.size(0) == 0,
+               "query must be [heads, head_dim], key [kv_heads, head_dim] with kv_heads a divisor "
+               "of heads; got ",
+               a.query.sizes(), " and ", a.key.sizes());
+  NIBBLE_CHECK(a.key_cache.dim() == 3 && a.cos.dim() == 2 && a.cos.size(1) % 2 == 0 &&
+                   a.cos.size(1) <= a.query.size(1),
+               "key_cache must be [kv_heads, capacity, head_dim], cos [capacity, rotary_dim] with "
+               "an even rotary_dim of at most head_dim; got ",
+               a.key_cache.sizes(), " and ", a.cos.sizes());
+  const int64_t kv_heads = a.key.size(0), head_dim = a.query.size(1);
+  const int64_t capacity = a.key_cache.size(1);
+  expect(a.key, {kv_heads, head_dim}, "key");
+  expect(a.value, {kv_heads, head_dim}, "value");
+  expect(a.key_cache, {kv_heads, capacity, head_dim}, "key_cache");
+  expect(a.value_cache, {kv_heads, capacity, head_dim}, "value_cache");
+  expect(a.cos, {capacity, a.cos.size(1)}, "cos");
+  expect(a.sin, a.cos.sizes(), "sin");
+  NIBBLE_CHECK(is_given(a.query_norm) == is_given(a.key_norm),
+               "query_norm and key_norm belong together");
+  if (is_given(a.query_norm)) {
+    expect(*a.query_norm, {head_dim}, "query_norm");
+    expect(*a.key_norm, {head_dim}, "key_norm");
+  }
+  NIBBLE_CHECK(a.position.numel() == 1 && a.position.scalar_type() == at::kLong,
+               "position must be one int64, got ", a.position.scalar_type(), " ",
+               a.position.sizes());
+  NIBBLE_CHECK(a.key_cache.is_contiguous() && a.value_cache.is_contiguous(),
+               "the caches must be contiguous");
+}
 
 Tensor decode_attention(const DecodeAttention& a) {
   static const auto op = c10::Dispatcher::singleton()

@@ -3,7 +3,8 @@
 #include <nibble/core/error.h>
 
 #include <ATen/Parallel.h>
-#include <c10/core/CPUAllocator.h>
+
+#include "thread_scratch.h"
 
 #if !defined(INTRA_OP_PARALLEL)
 #error "compiled without LibTorch's threads (-fopenmp): every kernel would run on one core"
@@ -17,18 +18,6 @@ namespace {
 int64_t grain(int64_t elements) {
   constexpr int64_t kElementsPerTask = 32768;
   return std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(1, elements));
-}
-
-/// A buffer of this thread's, aligned to 64 bytes, valid until the next call: a layer's products
-/// come one after the other, and each would go to the allocator otherwise.
-void* scratch_of_thread(int64_t bytes) {
-  thread_local at::DataPtr buffer;
-  thread_local int64_t capacity = 0;
-  if (bytes > capacity) {
-    buffer = c10::GetCPUAllocator()->allocate(static_cast<size_t>(bytes));
-    capacity = bytes;
-  }
-  return buffer.get();
 }
 
 /// Calls a product kernel over ranges of `tile` rows each, with a scratch for each thread.

@@ -12,6 +12,13 @@
 
 namespace nibble::models {
 
+/// Rotation tables of an attention kind, [capacity, rotary_dim].
+struct DecodeRotation {
+  at::Tensor cos, sin;
+};
+/// Of each attention kind, for all positions of a cache of `capacity` tokens.
+std::vector<DecodeRotation> decode_rotations(const DecoderLMImpl& model, int64_t capacity);
+
 /// One token through a decoder, from few large operators (ops/decode.h). Token and position lie on
 /// the device and the cache is written in place at that position, so that a CUDA graph of it can be
 /// replayed token after token. Gives what the ordinary forward gives, up to the order of sums.
@@ -34,16 +41,11 @@ class DecodeStep {
   at::Tensor logits();
 
  private:
-  /// Rotation tables of an attention kind, [capacity, rotary_dim].
-  struct Rotation {
-    at::Tensor cos, sin;
-  };
-
   at::Tensor attend(AttentionImpl& attention, const at::Tensor& normed, int64_t layer) const;
 
   DecoderLMImpl& model_;
   const KVCache& cache_;
-  std::vector<Rotation> rotations_;
+  std::vector<DecodeRotation> rotations_;
   at::Tensor token_, position_, scratch_;
 };
 

@@ -100,6 +100,8 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl> {
   torch::Tensor effective_weight() const;
   /// int8 [out, in] codes of a quantized module (-8..7 symmetric, 0..15 asymmetric).
   torch::Tensor codes() const;
+  /// Of the outputs, where the weight is gone.
+  at::ScalarType compute_dtype() const { return compute_dtype_; }
   /// Bytes of the stored parameters and buffers.
   int64_t storage_bytes() const;
 
