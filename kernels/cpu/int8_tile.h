@@ -3,6 +3,8 @@
 #include <nibble/kernels/int8_linear.h>
 #include <nibble/numerics/pack_int4.h>
 
+#include "prefetch.h"
+
 /// What int8_linear_simd.h multiplies: packed rows, unpacked so that they lie in the lanes of W's
 /// registers.
 ///
@@ -58,12 +60,14 @@ NIBBLE_HD uint32_t negated_offset(float zero) {
 /// The address of each lane's row; lanes beyond the last row repeat it.
 template <class W, class T>
 struct RowPointers {
-  NIBBLE_HD RowPointers(const T* base, int64_t stride, int64_t first, int64_t end) {
+  NIBBLE_HD RowPointers(const T* base, int64_t stride, int64_t first, int64_t end)
+      : ahead(W::kLanes * stride) {
     for (int64_t i = 0; i < W::kLanes; ++i) {
       rows[i] = base + (first + i < end ? first + i : end - 1) * stride;
     }
   }
   const T* rows[W::kLanes];
+  int64_t ahead;  ///< elements from these rows to the next ones
 };
 
 /// Calls body(step, even codes, odd codes) for each step of `steps`, the lanes being rows.
@@ -75,7 +79,9 @@ NIBBLE_HD void for_each_step(const RowPointers<W, uint8_t>& packed, int64_t step
     Register bytes[W::kLanes];
 #pragma GCC unroll 16
     for (int i = 0; i < W::kLanes; ++i) {
-      bytes[i] = W::load(packed.rows[i] + first * kStepBytes, count);
+      const uint8_t* address = packed.rows[i] + first * kStepBytes;
+      prefetch_weights(address + packed.ahead);
+      bytes[i] = W::load(address, count);
     }
     W::transpose(bytes);
     const auto visit = [&](int64_t i) {

@@ -4,6 +4,7 @@
 
 #include "../grid_dispatch.h"
 #include "cpu_kernels.h"
+#include "prefetch.h"
 
 /// The Linear with int8 rows for few tokens over one SIMD register type V (simd_*.h).
 ///
@@ -94,6 +95,9 @@ NIBBLE_HD void multiply_int8_row(const Int8WeightLinearParams& p, int64_t row, c
   for (int64_t group = 0; group < p.groups; ++group) {
     const int8_t* codes = p.codes + row * p.cols + group * cols;
     const float* values = input + group * cols;
+    for (int64_t col = 0; col < cols; col += kCacheLine) {
+      prefetch_weights(codes + kWeightsAhead + col);
+    }
     V products[kTokens];
     if (cols == kGgmlRegisters * V::kLanes) {
       multiply_int8_registers<V, kGgmlRegisters>(codes, values, padded, products);

@@ -8,6 +8,7 @@
 
 #include "../grid_dispatch.h"
 #include "cpu_kernels.h"
+#include "prefetch.h"
 
 /// The weight-only Linear for few tokens over one set of instructions W (nibbles_*.h). A lane holds
 /// eight codes of one row, which lie in one group: they are multiplied with the input as integers
@@ -116,7 +117,9 @@ NIBBLE_HD void multiply_row(const uint8_t* row, int64_t lanes,
   for (int64_t block = 0; block < scratch.blocks; ++block) {
     const int64_t lane = block * W::kLanes;
     const int64_t count = lanes - lane < W::kLanes ? lanes - lane : W::kLanes;
-    const auto codes = W::load_codes(row + lane * kLaneCodes / 2, count);
+    const uint8_t* packed = row + lane * kLaneCodes / 2;
+    prefetch_weights(packed + kWeightsAhead);
+    const auto codes = W::load_codes(packed, count);
     const float* input = scratch.input + (token * token_lanes + lane) * kLaneCodes;
     Register exact[kTokens];
     for_each_lane_code([&](auto i) __attribute__((always_inline)) {
