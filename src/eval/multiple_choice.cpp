@@ -29,7 +29,7 @@ int64_t character_count(const std::string& text) {
 struct TokenizedQuestion {
   std::vector<std::vector<int64_t>> texts;
   size_t context_tokens = 0;
-  size_t longest = 0;  ///< tokens of the longest text
+  size_t longest = 0;  ///< tokens of the longest text but its last, which predicts nothing
 };
 
 TokenizedQuestion tokenize(const text::Tokenizer& tokenizer, const ChoiceQuestion& question) {
@@ -41,9 +41,9 @@ TokenizedQuestion tokenize(const text::Tokenizer& tokenizer, const ChoiceQuestio
   NIBBLE_CHECK(tokens.context_tokens > 0, "a multiple choice question needs a context");
   for (const std::string& ending : question.endings) {
     tokens.texts.push_back(encode(question.context + " " + ending));
-    tokens.longest = std::max(tokens.longest, tokens.texts.back().size());
     NIBBLE_CHECK(tokens.texts.back().size() > tokens.context_tokens, "the ending \"", ending,
                  "\" adds no token to \"", question.context, "\"");
+    tokens.longest = std::max(tokens.longest, tokens.texts.back().size() - 1);
   }
   return tokens;
 }
@@ -186,6 +186,7 @@ MultipleChoice evaluate_multiple_choice(models::CausalLMImpl& model,
   const EvaluationScope scope(model);
   const int64_t together =
       batch_tokens.value_or(device_of(model).is_cpu() ? 0 : kDeviceBatchTokens);
+  NIBBLE_CHECK(together >= 0, "batch_tokens must be 0 or more, got ", together);
   std::vector<TokenizedQuestion> tokens;
   for (const ChoiceQuestion& question : questions) tokens.push_back(tokenize(tokenizer, question));
 

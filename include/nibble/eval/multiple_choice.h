@@ -56,8 +56,8 @@ AccuracyLoss accuracy_loss(const MultipleChoice& reference, const MultipleChoice
 
 /// The convention of lm-evaluation-harness: the continuation is a blank and the ending, context and
 /// continuation are tokenized together without special tokens and cut at the context's own number
-/// of tokens. Ties go to the first ending. Throws Error for no questions, a context without tokens or
-/// an ending that adds none.
+/// of tokens. Ties go to the first ending. Throws Error for no questions, a context without tokens,
+/// an ending that adds none or negative batch_tokens.
 ///   batch_tokens  as many whole questions are scored together as these hold, padding included; one
 ///                 that is scored alone computes once what its endings share. By default 0 on the
 ///                 CPU and 16,384 elsewhere. Scores differ by the rounding of the kernels.

@@ -93,6 +93,40 @@ TEST(MultipleChoice, NeitherSharedContextsNorBatchesChangeAnything) {
   }
 }
 
+/// Notes the shape of each forward.
+class WatchedModel : public nibble::testing::BigramModel {
+ public:
+  using BigramModel::BigramModel;
+
+  at::Tensor hidden_states(const at::Tensor& token_ids,
+                           const models::ForwardOptions& options) override {
+    shapes.push_back(token_ids.sizes().vec());
+    return BigramModel::hidden_states(token_ids, options);
+  }
+
+  std::vector<std::vector<int64_t>> shapes;
+};
+
+TEST(MultipleChoice, ScoresAsManyQuestionsTogetherAsTheBatchHolds) {
+  WatchedModel model(torch::zeros({259, 259}));
+  const text::Tokenizer tokenizer = text::Tokenizer::from_json(TinyText::tokenizer_json());
+  // Two texts of 4 and of 6 bytes each, of which the last one is not fed.
+  const std::vector<ChoiceQuestion> questions = {
+      {"a", {"bb", "cc"}, 0}, {"a", {"bbbb", "cccc"}, 0}, {"a", {"dd", "ee"}, 0}};
+  const auto shapes = [&](int64_t batch_tokens) {
+    model.shapes.clear();
+    evaluate_multiple_choice(model, tokenizer, questions, batch_tokens);
+    return model.shapes;
+  };
+  using Shapes = std::vector<std::vector<int64_t>>;
+  EXPECT_EQ(shapes(0), (Shapes{{2, 3}, {2, 5}, {2, 3}}));
+  EXPECT_EQ(shapes(19), shapes(0)) << "padded, two of them are 20";
+  EXPECT_EQ(shapes(20), (Shapes{{4, 5}, {2, 3}}));
+  EXPECT_EQ(shapes(30), (Shapes{{6, 5}}));
+  EXPECT_EQ(shapes(4096), shapes(30));
+  EXPECT_THROW(shapes(-1), Error);
+}
+
 TEST(MultipleChoice, TellsTheStandardErrors) {
   MultipleChoice reference, result;
   // Of five questions: both right, lost, lost, won, both wrong.
