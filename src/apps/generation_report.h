@@ -43,6 +43,7 @@ struct GenerationReport {
     json["decode_tokens"] = cost.decode_tokens;
     json["decode_seconds"] = cost.decode_seconds;
     json["graph_seconds"] = cost.graph_seconds;
+    json["decode_path"] = to_string(cost.decode_path);
     const auto rate = cost.decode_tokens_per_second();
     json["decode_tokens_per_second"] =
         rate ? nlohmann::ordered_json(*rate) : nlohmann::ordered_json();
@@ -58,7 +59,7 @@ struct GenerationReport {
         << cost.prefill_tokens_per_second() << " tokens/s; decode " << cost.decode_tokens
         << " tokens";
     if (const auto rate = cost.decode_tokens_per_second()) out << ", " << *rate << " tokens/s";
-    if (cost.graph_seconds > 0) out << " (CUDA graph)";
+    if (cost.decode_tokens > 0) out << " (" << to_string(cost.decode_path) << ")";
     out << "\nmemory: model " << megabytes(model_bytes) << " MB, KV cache "
         << megabytes(cost.kv_cache_bytes) << " MB, process at most " << megabytes(peak_rss_bytes())
         << " MB" << std::endl;

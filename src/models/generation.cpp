@@ -1,6 +1,9 @@
+#include <nibble/core/error.h>
 #include <nibble/models/decode_plan.h>
+#include <nibble/models/decode_step.h>
 #include <nibble/models/generation.h>
 #include <nibble/models/rope.h>
+#include <nibble/ops/decoder.h>
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
@@ -53,6 +56,12 @@ void decode_with_graph(CausalLMImpl& model, KVCache& cache, const GenerationOpti
   }
 }
 
+bool decodes_with_plan(const CausalLMImpl& model, const Tensor& hidden,
+                       const GenerationOptions& options, const GeneratedRow& row) {
+  return options.use_plan && !row.done() && ops::runs_decoder_kernels(hidden) &&
+         !DecodePlan::refusal(model);
+}
+
 /// The rest of the row on the CPU.
 void decode_with_plan(CausalLMImpl& model, KVCache& cache, GeneratedRow& row) {
   DecodePlan plan(model, cache);
@@ -60,6 +69,18 @@ void decode_with_plan(CausalLMImpl& model, KVCache& cache, GeneratedRow& row) {
 }
 
 }  // namespace
+
+const char* to_string(DecodePath path) {
+  switch (path) {
+    case DecodePath::kForward:
+      return "forward";
+    case DecodePath::kPlan:
+      return "plan";
+    case DecodePath::kCudaGraph:
+      return "cuda_graph";
+  }
+  fail("unknown decode path ", static_cast<int>(path));
+}
 
 std::optional<double> GenerationCost::decode_tokens_per_second() const {
   if (decode_tokens == 0) return std::nullopt;
@@ -77,6 +98,7 @@ GenerationCost& GenerationCost::operator+=(const GenerationCost& other) {
   decode_seconds += other.decode_seconds;
   graph_seconds += other.graph_seconds;
   kv_cache_bytes = std::max(kv_cache_bytes, other.kv_cache_bytes);
+  if (other.decode_tokens > 0) decode_path = other.decode_path;
   return *this;
 }
 
@@ -101,8 +123,10 @@ Generation generate(CausalLMImpl& model, std::span<const int64_t> prompt,
       cost.prefill_seconds = watch.lap();
       cost.prefill_tokens = input.size(0);
       if (decodes_with_graph(model, device, options, row)) {
+        cost.decode_path = DecodePath::kCudaGraph;
         decode_with_graph(model, cache, options, row, cost, watch);
-      } else if (!row.done() && !DecodePlan::refusal(model)) {
+      } else if (decodes_with_plan(model, hidden, options, row)) {
+        cost.decode_path = DecodePath::kPlan;
         decode_with_plan(model, cache, row);
       }
     }

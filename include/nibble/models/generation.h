@@ -26,6 +26,9 @@ struct GenerationOptions {
   /// the model and the limits leave enough tokens to repay it. Sampled tokens are then drawn on the
   /// device: a seed gives others than without. Rounding may differ too.
   bool use_graph = true;
+  /// On the CPU, generate() decodes with a DecodePlan where that takes the model and autocast is
+  /// off: the same bits but under a sliding window, sooner.
+  bool use_plan = true;
 };
 
 enum class FinishReason {
@@ -35,6 +38,14 @@ enum class FinishReason {
   kCallback,      ///< on_token returned false
 };
 
+/// How the tokens after the first were decoded.
+enum class DecodePath {
+  kForward,    ///< by the model's ordinary forward
+  kPlan,       ///< by a DecodePlan, on the CPU
+  kCudaGraph,  ///< by a CUDA graph of a DecodeStep
+};
+const char* to_string(DecodePath path);  ///< "forward", "plan", "cuda_graph"
+
 /// What a generation took. The first new token comes out of the prefill.
 struct GenerationCost {
   int64_t prefill_tokens = 0;  ///< of the prompts, without those that a cache held and padding
@@ -43,11 +54,12 @@ struct GenerationCost {
   double decode_seconds = 0;
   double graph_seconds = 0;  ///< of capturing the CUDA graph, in neither of the above; 0: none was
   int64_t kv_cache_bytes = 0;  ///< the most held at a time
+  DecodePath decode_path = DecodePath::kForward;
 
   /// Empty where nothing was decoded.
   std::optional<double> decode_tokens_per_second() const;
   double prefill_tokens_per_second() const;
-  /// Adds tokens and seconds, takes the larger cache.
+  /// Adds tokens and seconds, takes the larger cache and the other's path where it decoded.
   GenerationCost& operator+=(const GenerationCost& other);
 };
 

@@ -126,6 +126,9 @@ TEST(GenerationCost, Adds) {
   EXPECT_EQ(sum.decode_tokens_per_second(), 2);
   EXPECT_EQ(sum.graph_seconds, 0.75);
   EXPECT_EQ(sum.kv_cache_bytes, 100);
+  GenerationCost planned{.decode_tokens = 1, .decode_path = DecodePath::kPlan};
+  planned += GenerationCost{.prefill_tokens = 5};  // decoded nothing
+  EXPECT_EQ(planned.decode_path, DecodePath::kPlan);
 }
 
 }  // namespace
