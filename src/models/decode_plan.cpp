@@ -2,6 +2,7 @@
 #include <nibble/models/decode_plan.h>
 #include <nibble/models/decode_step.h>
 #include <nibble/ops/decoder.h>
+#include <nibble/ops/token_stages.h>
 
 #include <ATen/Functions.h>
 
@@ -38,7 +39,7 @@ std::vector<const nn::LinearImpl*> linears_of(const DecoderLayerImpl& layer) {
   return linears;
 }
 
-/// A token that `linears`, all of one spec, read.
+/// A token that `linear` reads.
 TokenInput input_of(const nn::LinearImpl& linear) {
   return {linear.options.in_features(),
           linear.scales.options().dtype(linear.compute_dtype()).requires_grad(false),
@@ -50,13 +51,20 @@ bool takes(const nn::LinearImpl& linear, at::ScalarType dtype, const nn::Quantiz
          linear.spec() == spec && TokenProduct::takes(stored(linear), input_of(linear));
 }
 
+bool norms_are(const DecoderLayerImpl& layer, at::ScalarType dtype) {
+  const auto is_one = [&](const RMSNorm& norm) { return norm->weight.scalar_type() == dtype; };
+  const AttentionImpl& attention = *layer.self_attn;
+  return is_one(layer.input_layernorm) && is_one(layer.post_attention_layernorm) &&
+         (attention.q_norm.is_empty() || (is_one(attention.q_norm) && is_one(attention.k_norm)));
+}
+
 bool takes_all(const DecoderLMImpl& model, at::ScalarType dtype) {
   return std::all_of(
       model.model->layers->begin(), model.model->layers->end(), [&](const auto& module) {
         const auto& layer = *module->template as<DecoderLayerImpl>();
         const auto spec = layer.mlp->down_proj->spec();
         const auto linears = linears_of(layer);
-        return spec && layer.input_layernorm->weight.scalar_type() == dtype &&
+        return spec && norms_are(layer, dtype) &&
                std::all_of(linears.begin(), linears.end(),
                            [&](const auto* linear) { return takes(*linear, dtype, *spec); });
       });
@@ -92,23 +100,26 @@ std::optional<std::string> DecodePlan::refusal(const CausalLMImpl& model) {
     return "its heads are not of a multiple of 16";
   }
   if (!takes_all(decoder, c10::typeMetaToScalarType(options.dtype()))) {
-    return "not all Linears of its layers are converted to int4 in the model's dtype";
+    return "not all Linears of its layers are converted to int4, and they and the norms in one "
+           "dtype";
   }
   return std::nullopt;
 }
 
 DecodePlan::DecodePlan(CausalLMImpl& model, KVCache& cache)
-    : model_(decoder(model)), cache_(cache), position_(at::zeros({1}, at::kLong)) {
+    : model_(decoder(model)),
+      cache_(cache),
+      capacity_(cache.capacity()),
+      position_(at::zeros({1}, at::kLong)) {
   NIBBLE_CHECK(cache.batch() == 1, "a decode plan is for a cache of one row, this one has ",
                cache.batch());
   hidden_ = buffer(model.config().hidden_size);
   update_ = at::empty_like(hidden_);
-  const auto rotations = decode_rotations(model_, cache.capacity());
+  const auto rotations = decode_rotations(model_, capacity_);
   DecoderImpl& layers = *model_.model;
   for (size_t i = 0; i < layers.layers->size(); ++i) {
-    auto& layer = *layers.layers[i]->as<DecoderLayerImpl>();
-    add_attention(layer, rotations, static_cast<int64_t>(i));
-    add_mlp(layer);
+    add_attention(static_cast<int64_t>(i), rotations);
+    add_mlp(*layers.layers[i]->as<DecoderLayerImpl>());
   }
 }
 
@@ -116,43 +127,28 @@ Tensor DecodePlan::buffer(int64_t features) const {
   return at::empty({features}, model_.model->embed_tokens->output_options());
 }
 
-void DecodePlan::add_attention(DecoderLayerImpl& layer,
-                               const std::vector<DecodeRotation>& rotations, int64_t index) {
+void DecodePlan::add_attention(int64_t layer, const std::vector<DecodeRotation>& rotations) {
   const ModelConfig& config = model_.config();
-  AttentionImpl& attention = *layer.self_attn;
+  auto& module = *model_.model->layers[static_cast<size_t>(layer)]->as<DecoderLayerImpl>();
+  AttentionImpl& attention = *module.self_attn;
   const TokenInput normed = input_of(*query_key_value(attention).front());
   const TokenInput attended = input_of(*attention.o_proj);
   const Tensor projected = buffer((config.num_heads + 2 * config.num_kv_heads) * config.head_dim);
-  const auto heads = projected.view({-1, config.head_dim})
-                         .split_with_sizes({config.num_heads, config.num_kv_heads,
-                                            config.num_kv_heads});
-  const size_t kind = config.layer_kinds[static_cast<size_t>(index)];
-  const auto [keys, values] = cache_.layer(index);
-  ops::DecodeAttention inputs;
+  const auto heads =
+      projected.view({-1, config.head_dim})
+          .split_with_sizes({config.num_heads, config.num_kv_heads, config.num_kv_heads});
+  ops::DecodeAttention inputs = decode_attention_of(model_, layer, cache_, rotations, position_);
   inputs.query = heads[0];
   inputs.key = heads[1];
   inputs.value = heads[2];
-  inputs.key_cache = keys[0];
-  inputs.value_cache = values[0];
-  inputs.position = position_;
-  inputs.cos = rotations[kind].cos;
-  inputs.sin = rotations[kind].sin;
-  if (config.query_key_norm) {
-    inputs.query_norm = attention.q_norm->weight;
-    inputs.key_norm = attention.k_norm->weight;
-    inputs.norm_eps = config.rms_norm_eps;
-  }
-  inputs.scale = attention.attention_scale();
-  inputs.window = config.attention_kinds[kind].sliding_window;
 
   stages_.push_back(
-      ops::norm_of(hidden_, layer.input_layernorm->weight, config.rms_norm_eps, normed));
-  stages_.push_back(ops::side_by_side(products(query_key_value(attention), normed, projected)));
+      ops::norm_stage(hidden_, module.input_layernorm->weight, config.rms_norm_eps, normed));
+  stages_.push_back(ops::product_stage(products(query_key_value(attention), normed, projected)));
   stages_.push_back(
-      ops::attention_of(inputs, attended.value.view({config.num_heads, config.head_dim})));
-  if (attended.quantizes()) stages_.push_back(ops::quantize(attended));
-  stages_.push_back(
-      ops::add_to(hidden_, {stored(*attention.o_proj), attended, update_}, update_));
+      ops::attention_stage(inputs, attended.value.view({config.num_heads, config.head_dim})));
+  if (attended.quantizes()) stages_.push_back(ops::quantize_stage(attended));
+  stages_.push_back(ops::residual_stage(hidden_, {stored(*attention.o_proj), attended, update_}));
 }
 
 void DecodePlan::add_mlp(DecoderLayerImpl& layer) {
@@ -161,22 +157,24 @@ void DecodePlan::add_mlp(DecoderLayerImpl& layer) {
   GatedMLPImpl& mlp = *layer.mlp;
   const TokenInput normed = input_of(*gate_and_up(mlp).front());
   const TokenInput gated = input_of(*mlp.down_proj);
-  const Tensor gate = buffer(inner), up = buffer(inner);
   const auto half = [&](const nn::Linear& alone, int64_t begin) {
     return alone.is_empty() ? stored(*mlp.gate_up_proj).rows(begin, inner) : stored(*alone);
   };
-  stages_.push_back(
-      ops::norm_of(hidden_, layer.post_attention_layernorm->weight, config.rms_norm_eps, normed));
-  stages_.push_back(ops::gated_silu_of({half(mlp.gate_proj, 0), normed, gate},
-                                       {half(mlp.up_proj, inner), normed, up}, gate, up,
-                                       gated.value));
-  if (gated.quantizes()) stages_.push_back(ops::quantize(gated));
-  stages_.push_back(ops::add_to(hidden_, {stored(*mlp.down_proj), gated, update_}, update_));
+  stages_.push_back(ops::norm_stage(hidden_, layer.post_attention_layernorm->weight,
+                                    config.rms_norm_eps, normed));
+  stages_.push_back(ops::gated_silu_stage({half(mlp.gate_proj, 0), normed, buffer(inner)},
+                                          {half(mlp.up_proj, inner), normed, buffer(inner)},
+                                          gated.value));
+  if (gated.quantizes()) stages_.push_back(ops::quantize_stage(gated));
+  stages_.push_back(ops::residual_stage(hidden_, {stored(*mlp.down_proj), gated, update_}));
 }
 
 Tensor DecodePlan::logits(int64_t token) {
-  NIBBLE_CHECK(cache_.length() < cache_.capacity(), "the KV cache is full at ", cache_.capacity(),
-               " tokens");
+  NIBBLE_CHECK(ops::runs_decoder_kernels(hidden_),
+               "a decode plan is for inference: turn gradients and autocast off");
+  NIBBLE_CHECK(cache_.capacity() == capacity_, "the KV cache of a decode plan has grown from ",
+               capacity_, " to ", cache_.capacity(), " tokens: make a plan for it");
+  NIBBLE_CHECK(cache_.length() < capacity_, "the KV cache is full at ", capacity_, " tokens");
   position_.fill_(cache_.length());
   hidden_.copy_(model_.model->embed_tokens->forward(at::full({1}, token, at::kLong))[0]);
   ops::run_stages(stages_);

@@ -1,11 +1,11 @@
 #include <nibble/core/error.h>
 #include <nibble/models/decode_step.h>
-#include <nibble/models/rope.h>
 #include <nibble/ops/decode.h>
 
 #include <ATen/Functions.h>
 
 #include <algorithm>
+#include <typeinfo>
 
 namespace nibble::models {
 namespace {
@@ -48,26 +48,12 @@ DecoderLMImpl& decoder(CausalLMImpl& model) {
 
 }  // namespace
 
-std::vector<DecodeRotation> decode_rotations(const DecoderLMImpl& model, int64_t capacity) {
-  const at::TensorOptions options = options_of(model);
-  const Tensor positions = at::arange(capacity, options.dtype(at::kLong)).unsqueeze(0);
-  std::vector<DecodeRotation> rotations;
-  for (const AttentionKind& kind : model.config().attention_kinds) {
-    const RotaryTables tables =
-        RotaryEmbedding(kind.rope).tables(positions, c10::typeMetaToScalarType(options.dtype()));
-    const auto as_matrix = [&](const Tensor& table) {
-      return table.view({capacity, -1}).contiguous();
-    };
-    rotations.push_back({as_matrix(tables.cos), as_matrix(tables.sin)});
-  }
-  return rotations;
-}
-
 std::optional<std::string> DecodeStep::refusal(const CausalLMImpl& model) {
-  const auto* decoder = dynamic_cast<const DecoderLMImpl*>(&model);
-  if (decoder == nullptr) return "it is not one of the library's decoders";
+  // A class derived from it may compute something else.
+  if (typeid(model) != typeid(DecoderLMImpl)) return "it is not one of the library's decoders";
+  const auto& decoder = dynamic_cast<const DecoderLMImpl&>(model);
   if (auto reason = refusal_of_config(model.config())) return reason;
-  const at::TensorOptions options = options_of(*decoder);
+  const at::TensorOptions options = options_of(decoder);
   if (!options.device().is_cuda()) return std::nullopt;
   return refusal_on_cuda(model.config(), c10::typeMetaToScalarType(options.dtype()));
 }
@@ -85,26 +71,11 @@ DecodeStep::DecodeStep(CausalLMImpl& model, const KVCache& cache)
 }
 
 Tensor DecodeStep::attend(AttentionImpl& attention, const Tensor& normed, int64_t layer) const {
-  const ModelConfig& config = model_.config();
   const auto projected = attention.project(normed);
-  const size_t kind = config.layer_kinds[static_cast<size_t>(layer)];
-  const auto [keys, values] = cache_.layer(layer);
-  ops::DecodeAttention inputs;
+  ops::DecodeAttention inputs = decode_attention_of(model_, layer, cache_, rotations_, position_);
   inputs.query = projected.query[0][0];
   inputs.key = projected.key[0][0];
   inputs.value = projected.value[0][0];
-  inputs.key_cache = keys[0];
-  inputs.value_cache = values[0];
-  inputs.position = position_;
-  inputs.cos = rotations_[kind].cos;
-  inputs.sin = rotations_[kind].sin;
-  if (config.query_key_norm) {
-    inputs.query_norm = attention.q_norm->weight;
-    inputs.key_norm = attention.k_norm->weight;
-    inputs.norm_eps = config.rms_norm_eps;
-  }
-  inputs.scale = attention.attention_scale();
-  inputs.window = config.attention_kinds[kind].sliding_window;
   inputs.scratch = scratch_;
   return attention.o_proj->forward(ops::decode_attention(inputs).view({1, 1, -1}));
 }

@@ -1,3 +1,5 @@
+#include "decode_attention.h"
+
 #include <nibble/core/error.h>
 #include <nibble/ops/decode.h>
 
@@ -8,7 +10,6 @@
 
 #include <algorithm>
 
-#include "decode_attention.h"
 #include "fake_quant_calls.h"
 #include "launch.h"
 #include "product.h"
@@ -29,8 +30,7 @@ Tensor rotate(const Tensor& heads, const Tensor& cos, const Tensor& sin) {
 
 Tensor decode_attention_cpu(const DecodeAttention& a) {
   const auto position = a.position.item<int64_t>();
-  NIBBLE_CHECK(position >= 0 && position < a.key_cache.size(1), "position must be 0 to ",
-               a.key_cache.size(1) - 1, ", got ", position);
+  check_position(a, position);
   const auto prepare = [&](const Tensor& heads, const OptionalTensor& norm) {
     const Tensor normed =
         is_given(norm) ? at::rms_norm(heads, norm->sizes(), norm, a.norm_eps) : heads;
@@ -145,6 +145,11 @@ void check_decode_attention(const DecodeAttention& a) {
                a.position.sizes());
   NIBBLE_CHECK(a.key_cache.is_contiguous() && a.value_cache.is_contiguous(),
                "the caches must be contiguous");
+}
+
+void check_position(const DecodeAttention& a, int64_t position) {
+  NIBBLE_CHECK(position >= 0 && position < a.key_cache.size(1), "position must be 0 to ",
+               a.key_cache.size(1) - 1, ", got ", position);
 }
 
 Tensor decode_attention(const DecodeAttention& a) {

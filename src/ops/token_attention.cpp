@@ -47,6 +47,7 @@ class TokenAttention {
 
   void run(int64_t begin, int64_t end) const {
     const int64_t position = *a_.position.const_data_ptr<int64_t>();
+    check_position(a_, position);
     for (int64_t head = begin; head < end; ++head) prepare(head, position);
     const int64_t first = a_.window ? std::max<int64_t>(0, position + 1 - *a_.window) : 0;
     kernels::SingleQueryAttentionParams params = attention_;
@@ -110,13 +111,19 @@ class TokenAttention {
 
 }  // namespace
 
-Stage attention_of(const DecodeAttention& inputs, const Tensor& output) {
+Stage attention_stage(const DecodeAttention& inputs, const Tensor& output) {
   check_decode_attention(inputs);
   NIBBLE_CHECK(can_run_single_query_attention(inputs.query.size(1)), "heads of ",
                inputs.query.size(1), " have no attention kernel on the CPU");
-  for (const Tensor* tensor :
-       {&inputs.query, &inputs.key, &inputs.value, &inputs.cos, &inputs.sin, &output}) {
-    NIBBLE_CHECK(tensor->is_contiguous(), "the tensors of a stage must be contiguous");
+  NIBBLE_CHECK(
+      output.sizes() == inputs.query.sizes() && output.scalar_type() == inputs.query.scalar_type(),
+      "output must be like the query, ", inputs.query.scalar_type(), " ", inputs.query.sizes(),
+      ", got ", output.scalar_type(), " ", output.sizes());
+  for (const Tensor& tensor :
+       {inputs.query, inputs.key, inputs.value, inputs.cos, inputs.sin, output,
+        inputs.query_norm.value_or(output), inputs.key_norm.value_or(output)}) {
+    NIBBLE_CHECK(!tensor.defined() || tensor.is_contiguous(),
+                 "the tensors of a stage must be contiguous");
   }
   TokenAttention attention(inputs, output);
   return {inputs.key.size(0), 1, [attention = std::move(attention)](int64_t begin, int64_t end) {

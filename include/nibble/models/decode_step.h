@@ -1,5 +1,6 @@
 #pragma once
 
+#include <nibble/models/decode_inputs.h>
 #include <nibble/models/decoder.h>
 #include <nibble/models/kv_cache.h>
 
@@ -11,13 +12,6 @@
 #include <vector>
 
 namespace nibble::models {
-
-/// Rotation tables of an attention kind, [capacity, rotary_dim].
-struct DecodeRotation {
-  at::Tensor cos, sin;
-};
-/// Of each attention kind, for all positions of a cache of `capacity` tokens.
-std::vector<DecodeRotation> decode_rotations(const DecoderLMImpl& model, int64_t capacity);
 
 /// One token through a decoder, from few large operators (ops/decode.h). Token and position lie on
 /// the device and the cache is written in place at that position, so that a CUDA graph of it can be
