@@ -37,22 +37,19 @@ NIBBLE_HD void for_each_head(const RotaryParams& p, int64_t token_begin, int64_t
   }
 }
 
-/// Calls attend(query, key, value, bias, output) for each query head of the key heads [begin, end);
-/// bias may be null.
+/// Calls attend(query, key, value, bias, output) for the query heads [begin, end) of all batch *
+/// heads; bias may be null.
 template <class D, class Attend>
 NIBBLE_HD void for_each_query(const SingleQueryAttentionParams& p, int64_t begin, int64_t end,
                               Attend&& attend) {
   const int64_t group = p.heads / p.kv_heads;
-  for (int64_t i = begin; i < end; ++i) {
-    const int64_t row = i / p.kv_heads;
-    const int64_t offset = row * p.batch_stride + i % p.kv_heads * p.head_stride;
-    const D* bias =
-        p.bias == nullptr ? nullptr : static_cast<const D*>(p.bias) + row * p.bias_stride;
-    for (int64_t head = i * group; head < (i + 1) * group; ++head) {
-      attend(static_cast<const D*>(p.query) + head * p.head_dim,
-             static_cast<const D*>(p.key) + offset, static_cast<const D*>(p.value) + offset, bias,
-             static_cast<D*>(p.output) + head * p.head_dim);
-    }
+  for (int64_t head = begin; head < end; ++head) {
+    const int64_t row = head / p.heads;
+    const int64_t offset = row * p.batch_stride + head % p.heads / group * p.head_stride;
+    attend(static_cast<const D*>(p.query) + head * p.head_dim,
+           static_cast<const D*>(p.key) + offset, static_cast<const D*>(p.value) + offset,
+           p.bias == nullptr ? nullptr : static_cast<const D*>(p.bias) + row * p.bias_stride,
+           static_cast<D*>(p.output) + head * p.head_dim);
   }
 }
 

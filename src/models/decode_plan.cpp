@@ -145,8 +145,10 @@ void DecodePlan::add_attention(int64_t layer, const std::vector<DecodeRotation>&
   stages_.push_back(
       ops::norm_stage(hidden_, module.input_layernorm->weight, config.rms_norm_eps, normed));
   stages_.push_back(ops::product_stage(products(query_key_value(attention), normed, projected)));
-  stages_.push_back(
-      ops::attention_stage(inputs, attended.value.view({config.num_heads, config.head_dim})));
+  const Tensor output = attended.value.view({config.num_heads, config.head_dim});
+  for (ops::Stage& stage : ops::attention_stages(inputs, output)) {
+    stages_.push_back(std::move(stage));
+  }
   if (attended.quantizes()) stages_.push_back(ops::quantize_stage(attended));
   stages_.push_back(ops::residual_stage(hidden_, {stored(*attention.o_proj), attended, update_}));
 }

@@ -89,12 +89,12 @@ void launch_cpu(const kernels::RotaryParams& params, int64_t tokens) {
                    [&](int64_t begin, int64_t end) { kernels::rotate_cpu(params, begin, end); });
 }
 void launch_cpu(const kernels::SingleQueryAttentionParams& params, int64_t batch) {
-  const int64_t products = params.heads / params.kv_heads * params.keys * params.head_dim;
-  at::parallel_for(0, batch * params.kv_heads, grain(products), [&](int64_t begin, int64_t end) {
-    kernels::single_query_attention_cpu(
-        params, begin, end,
-        scratch_of_thread(kernels::single_query_attention_scratch_bytes(params)));
-  });
+  at::parallel_for(0, batch * params.heads, grain(params.keys * params.head_dim),
+                   [&](int64_t begin, int64_t end) {
+                     kernels::single_query_attention_cpu(
+                         params, begin, end,
+                         scratch_of_thread(kernels::single_query_attention_scratch_bytes(params)));
+                   });
 }
 void launch_cpu(const kernels::Int8WeightLinearParams& params) {
   run_product(params, params.rows, params.cols, 1,

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 
 #include "decode_attention.h"
 #include "fake_quant_calls.h"
@@ -18,8 +19,7 @@ namespace {
 
 using at::Tensor;
 
-/// decode_attention() on the kernels of the ordinary CPU forward, a key head and its query heads at
-/// a time.
+/// decode_attention() on the kernels of the ordinary CPU forward.
 class TokenAttention {
  public:
   TokenAttention(const DecodeAttention& inputs, Tensor output)
@@ -45,10 +45,24 @@ class TokenAttention {
     attention_.output = output_.mutable_data_ptr();
   }
 
-  void run(int64_t begin, int64_t end) const {
-    const int64_t position = *a_.position.const_data_ptr<int64_t>();
-    check_position(a_, position);
-    for (int64_t head = begin; head < end; ++head) prepare(head, position);
+  /// Norms and rotates the key heads [begin, end) and their queries; keys and values go into the
+  /// cache.
+  void prepare(int64_t begin, int64_t end) const {
+    const int64_t position = checked_position();
+    for (int64_t head = begin; head < end; ++head) {
+      const int64_t cached = head * a_.key_cache.size(1) + position;
+      rotate(normed(a_.query, a_.query_norm, normed_query_, head * group_, group_), group_,
+             position, row(rotated_, head * group_));
+      rotate(normed(a_.key, a_.key_norm, normed_key_, head, 1), 1, position,
+             row(a_.key_cache, cached));
+      std::memcpy(row(a_.value_cache, cached), row(a_.value, head),
+                  static_cast<size_t>(head_dim_ * a_.value.element_size()));
+    }
+  }
+
+  /// The query heads [begin, end), all prepared.
+  void attend(int64_t begin, int64_t end) const {
+    const int64_t position = checked_position();
     const int64_t first = a_.window ? std::max<int64_t>(0, position + 1 - *a_.window) : 0;
     kernels::SingleQueryAttentionParams params = attention_;
     params.keys = position + 1 - first;
@@ -60,15 +74,10 @@ class TokenAttention {
   }
 
  private:
-  /// Norms and rotates a key head and its queries; its key and value go into the cache.
-  void prepare(int64_t head, int64_t position) const {
-    const int64_t cached = head * a_.key_cache.size(1) + position;
-    rotate(normed(a_.query, a_.query_norm, normed_query_, head * group_, group_), group_, position,
-           row(rotated_, head * group_));
-    rotate(normed(a_.key, a_.key_norm, normed_key_, head, 1), 1, position,
-           row(a_.key_cache, cached));
-    std::memcpy(row(a_.value_cache, cached), row(a_.value, head),
-                static_cast<size_t>(head_dim_ * a_.value.element_size()));
+  int64_t checked_position() const {
+    const int64_t position = *a_.position.const_data_ptr<int64_t>();
+    check_position(a_, position);
+    return position;
   }
 
   /// `count` heads from the first on, after the norm where there is one.
@@ -111,7 +120,7 @@ class TokenAttention {
 
 }  // namespace
 
-Stage attention_stage(const DecodeAttention& inputs, const Tensor& output) {
+std::vector<Stage> attention_stages(const DecodeAttention& inputs, const Tensor& output) {
   check_decode_attention(inputs);
   NIBBLE_CHECK(can_run_single_query_attention(inputs.query.size(1)), "heads of ",
                inputs.query.size(1), " have no attention kernel on the CPU");
@@ -125,10 +134,12 @@ Stage attention_stage(const DecodeAttention& inputs, const Tensor& output) {
     NIBBLE_CHECK(!tensor.defined() || tensor.is_contiguous(),
                  "the tensors of a stage must be contiguous");
   }
-  TokenAttention attention(inputs, output);
-  return {inputs.key.size(0), 1, [attention = std::move(attention)](int64_t begin, int64_t end) {
-            attention.run(begin, end);
-          }};
+  const auto attention = std::make_shared<const TokenAttention>(inputs, output);
+  // Key heads are too few to be shared out evenly; their queries are not.
+  return {{inputs.key.size(0), 1,
+           [attention](int64_t begin, int64_t end) { attention->prepare(begin, end); }},
+          {inputs.query.size(0), 1,
+           [attention](int64_t begin, int64_t end) { attention->attend(begin, end); }}};
 }
 
 }  // namespace nibble::ops

@@ -67,7 +67,7 @@ struct SingleQueryAttentionParams {
 inline constexpr int64_t kAttentionHeadMultiple = 16;
 /// What one call of single_query_attention_cpu() needs as scratch, aligned to 64 bytes.
 int64_t single_query_attention_scratch_bytes(const SingleQueryAttentionParams& params);
-/// Key heads [begin, end) of all batch * kv_heads.
+/// Query heads [begin, end) of all batch * heads.
 void single_query_attention_cpu(const SingleQueryAttentionParams& params, int64_t begin,
                                 int64_t end, void* scratch);
 

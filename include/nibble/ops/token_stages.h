@@ -28,6 +28,6 @@ Stage quantize_stage(const TokenInput& input);
 /// decode_attention() into `output` [heads, head_dim], contiguous as all of the inputs: the
 /// position is read in each run, and an Error where the cache has no such place. Head dimensions of
 /// a multiple of 16, see can_run_single_query_attention(). Needs no scratch.
-Stage attention_stage(const DecodeAttention& inputs, const at::Tensor& output);
+std::vector<Stage> attention_stages(const DecodeAttention& inputs, const at::Tensor& output);
 
 }  // namespace nibble::ops

@@ -195,8 +195,9 @@ TEST_P(DecoderKernels, AttentionIsTheSoftmaxMixOfTheValues) {
           TypedBuffer output = empty(dtype, AttentionProblem::kBatch * kHeads * head_dim);
           const auto params = problem.params(output);
           const AlignedBytes scratch(single_query_attention_scratch_bytes(params));
+          const int64_t queries = AttentionProblem::kBatch * kHeads;
           single_query_attention_cpu(params, 0, 1, scratch.data(), GetParam());
-          single_query_attention_cpu(params, 1, 4, scratch.data(), GetParam());
+          single_query_attention_cpu(params, 1, queries, scratch.data(), GetParam());
           for (int64_t i = 0; i < AttentionProblem::kBatch * kHeads * head_dim; ++i) {
             const int64_t head = i / head_dim;
             const double expected =

@@ -117,12 +117,12 @@ TEST(TokenStages, AttentionRefusesAPositionThatTheCacheHasNot) {
   inputs.position = torch::tensor({int64_t{4}});
   inputs.cos = torch::ones({4, 16});
   inputs.sin = torch::zeros({4, 16});
-  const std::vector<Stage> stages = {attention_stage(inputs, torch::empty({2, 16}))};
+  const std::vector<Stage> stages = attention_stages(inputs, torch::empty({2, 16}));
   EXPECT_THAT([&] { run_stages(stages); }, ThrowsMessage<Error>(HasSubstr("0 to 3, got 4")));
   inputs.position.fill_(3);
   run_stages(stages);
   EXPECT_TRUE(inputs.key_cache[0][3].equal(inputs.key[0]));
-  EXPECT_THROW(attention_stage(inputs, torch::empty({2, 8})), Error);
+  EXPECT_THROW(attention_stages(inputs, torch::empty({2, 8})), Error);
 }
 
 }  // namespace
