@@ -92,19 +92,23 @@ NIBBLE_HD void multiply_int8_row(const Int8WeightLinearParams& p, int64_t row, c
   V sums[kTokens];
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) sums[t] = V(0.0f);
+  const float* scales = p.scales + row * p.groups;
+  for (int64_t group = 0; group < p.groups; group += kCacheLine / int64_t{sizeof(float)}) {
+    prefetch_weights(scales + group + kWeightsAhead / int64_t{sizeof(float)});
+  }
+  for (int64_t col = 0; col < p.cols; col += kCacheLine) {
+    prefetch_weights(p.codes + row * p.cols + col + kWeightsAhead);
+  }
   for (int64_t group = 0; group < p.groups; ++group) {
     const int8_t* codes = p.codes + row * p.cols + group * cols;
     const float* values = input + group * cols;
-    for (int64_t col = 0; col < cols; col += kCacheLine) {
-      prefetch_weights(codes + kWeightsAhead + col);
-    }
     V products[kTokens];
     if (cols == kGgmlRegisters * V::kLanes) {
       multiply_int8_registers<V, kGgmlRegisters>(codes, values, padded, products);
     } else {
       multiply_int8_group<V>(codes, cols, values, padded, products);
     }
-    const V scale(p.scales[row * p.groups + group]);
+    const V scale(scales[group]);
 #pragma GCC unroll 4
     for (int t = 0; t < kTokens; ++t) sums[t] = fused_multiply_add(products[t], scale, sums[t]);
   }
