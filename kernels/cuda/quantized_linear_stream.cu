@@ -80,9 +80,9 @@ __device__ __forceinline__ void multiply_tile(const uint4 (&codes)[Cut::kChunks]
   }
 }
 
-/// Calls body(sum, place of it in shared memory) for those sums that there are tokens for.
-template <class Cut, class Body>
-__device__ __forceinline__ void for_each_sum(TileSums<Cut>& sums, float* kept, Body&& body) {
+/// Keeps a tile's sums, or adds them to those of earlier passes. `target` is the warp's.
+template <class Cut>
+__device__ __forceinline__ void keep_sums(const TileSums<Cut>& sums, bool is_first, float* target) {
   const uint32_t g = threadIdx.x % kWarp / 4, t = threadIdx.x % 4;
   if (Cut::kTokens == 1 && t != 0) return;
 #pragma unroll
@@ -90,8 +90,8 @@ __device__ __forceinline__ void for_each_sum(TileSums<Cut>& sums, float* kept, B
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       if (Cut::kTokens == 1 && i % 2 != 0) continue;
-      body(sums[tile][i],
-           kept[(tile * kTileTokens + 2 * t + i % 2) * Cut::kSumStride + g + i / 2 * 8]);
+      float& kept = target[(tile * kTileTokens + 2 * t + i % 2) * Cut::kSumStride + g + i / 2 * 8];
+      kept = is_first ? sums[tile][i] : numerics::add(kept, sums[tile][i]);
     }
   }
 }
@@ -162,13 +162,10 @@ __global__ void __launch_bounds__(Cut::kThreads, Cut::kBlocks)
       for (uint32_t tile = section + block.warp_row; tile < end; tile += plan.warps_down) {
         uint4 codes[Cut::kChunks][2];
         TileSums<Cut> sums = {};
-        if (pass > 0) {
-          for_each_sum<Cut>(sums, target, [](float& sum, float kept_sum) { sum = kept_sum; });
-        }
         ring.read(codes);
         multiply_tile<T, S, Grid, Cut, scales_sums>(codes, grids, places, input, sums);
         ring.replace();
-        for_each_sum<Cut>(sums, target, [](float sum, float& kept_sum) { kept_sum = sum; });
+        keep_sums<Cut>(sums, pass == 0, target);
         target += plan.warps_down * plan.warps_across * Cut::kSums;
 #pragma unroll
         for (uint32_t& place : places) place += grids.rows_bytes(plan.warps_down * kTileRows);

@@ -17,13 +17,6 @@ __device__ __forceinline__ void copy_async(uint32_t to, const void* from) {
                : "memory");
 }
 
-/// The first `bytes` of 16, at most all of them; the others become zeros.
-__device__ __forceinline__ void copy_async(uint32_t to, const void* from, uint32_t bytes) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to),
-               "l"(__cvta_generic_to_global(from)), "r"(bytes)
-               : "memory");
-}
-
 /// Ends a group: the copies that this thread has begun since the last one.
 __device__ __forceinline__ void end_copy_group() {
   asm volatile("cp.async.commit_group;" ::: "memory");

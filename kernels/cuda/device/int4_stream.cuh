@@ -128,8 +128,6 @@ class CodeRing {
     }
     offset_ = (block_.warp_row * kTileRows + g) * row_bytes + unit * sizeof(uint4);
     last_offset_ = (block_.rows - 1) * row_bytes + unit * sizeof(uint4);
-    half_bytes_ = kTileRows / 2 * row_bytes;
-    step_ = plan_.warps_down * kTileRows * row_bytes;
     tiles_left_ = pass_ < plan_.passes && block_.warp_row < block_.tiles
                       ? (block_.tiles - block_.warp_row + plan_.warps_down - 1) / plan_.warps_down
                       : 0;
@@ -138,8 +136,9 @@ class CodeRing {
 
   __device__ __forceinline__ void copy_next() {
     if (tiles_left_ > 0) {
+      const uint32_t tile_bytes = kTileRows * units_ * sizeof(uint4);
       const char* from[2] = {rows_ + min(offset_, last_offset_),
-                             rows_ + min(offset_ + half_bytes_, last_offset_)};
+                             rows_ + min(offset_ + tile_bytes / 2, last_offset_)};
       const uint32_t to = shared_offset(slots_) + copy_slot_;
 #pragma unroll
       for (int chunk = 0; chunk < Cut::kChunks; ++chunk) {
@@ -149,7 +148,7 @@ class CodeRing {
                      from[half] + (chunk == 0 ? 0 : chunk_offset_[chunk]));
         }
       }
-      offset_ += step_;
+      offset_ += plan_.warps_down * tile_bytes;
       copy_slot_ = next_slot(copy_slot_);
       if (--tiles_left_ == 0) begin_pass();
     }
@@ -163,7 +162,7 @@ class CodeRing {
   const uint4* slots_;
   uint32_t slot_ = 0, copy_slot_ = 0;  ///< offsets in bytes
   uint32_t pass_ = 0, tiles_left_;
-  uint32_t offset_, last_offset_, half_bytes_, step_;
+  uint32_t offset_, last_offset_;  ///< of rows, in bytes
   uint32_t chunk_offset_[Cut::kChunks];
 };
 
@@ -171,13 +170,16 @@ class CodeRing {
 template <class S, class Grid>
 class GridTable {
  public:
-  __device__ GridTable(const StreamPlan& plan, const void* table)
-      : row_bytes_(plan.grid_row_bytes), zeros_(plan.grid_bytes), table_(shared_offset(table)) {}
+  __device__ GridTable(const StreamPlan& plan, void* table)
+      : row_bytes_(plan.grid_row_bytes),
+        zeros_(plan.grid_bytes),
+        target_(static_cast<char*>(table)),
+        table_(shared_offset(table)) {}
 
   /// Begins to copy them: a group of its own. All threads of the block call it.
   __device__ void copy(const StreamBlock& block, const StreamPlan& plan, uint32_t groups) const {
-    copy(block.product.scales, table_, block, plan, groups);
-    if (!Grid::kIsSymmetric) copy(block.product.zeros, table_ + zeros_, block, plan, groups);
+    copy(block.product.scales, target_, block, plan, groups);
+    if (!Grid::kIsSymmetric) copy(block.product.zeros, target_ + zeros_, block, plan, groups);
     end_copy_group();
   }
 
@@ -192,14 +194,18 @@ class GridTable {
   }
 
  private:
-  __device__ static void copy(const void* source, uint32_t to, const StreamBlock& block,
+  __device__ static void copy(const void* source, char* to, const StreamBlock& block,
                               const StreamPlan& plan, uint32_t groups) {
     constexpr uint32_t kPiece = 16;
     const uint32_t row_bytes = groups * sizeof(S), bytes = block.rows * row_bytes;
     const char* from = static_cast<const char*>(source) + uint64_t{block.first_row} * row_bytes;
     for (uint32_t piece = threadIdx.x; piece * kPiece < bytes; piece += blockDim.x) {
-      copy_async(to + (piece + plan.row_pieces.quotient(piece)) * kPiece, from + piece * kPiece,
-                 min(bytes - piece * kPiece, kPiece));
+      const uint32_t offset = (piece + plan.row_pieces.quotient(piece)) * kPiece;
+      if ((piece + 1) * kPiece <= bytes) {
+        copy_async(shared_offset(to) + offset, from + piece * kPiece);
+      } else {  // nothing behind the last row is read
+        for (uint32_t i = 0; i < bytes % kPiece; ++i) to[offset + i] = from[piece * kPiece + i];
+      }
     }
   }
 
@@ -215,7 +221,9 @@ class GridTable {
     }
   }
 
-  uint32_t row_bytes_, zeros_, table_;
+  uint32_t row_bytes_, zeros_;
+  char* target_;
+  uint32_t table_;  ///< the same as an address of shared memory
 };
 
 }  // namespace nibble::kernels::cuda
