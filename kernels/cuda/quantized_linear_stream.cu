@@ -191,16 +191,13 @@ Int4Products products_of(const QuantizedLinearParams* params, int64_t count) {
   return result;
 }
 
-bool scales_sums(const GroupedMatrix& weight) {
-  return weight.group_size % (kChunkUnits * kUnit) == 0;
-}
+bool scales_sums(const GroupedMatrix& weight) { return weight.group_size % kChunkColumns == 0; }
 
 /// Calls body(cut). More chunks a warp mean fewer passes, but registers for fewer blocks.
 template <bool scales_sums, class Body>
 void choose_cut(const QuantizedLinearParams& params, Body&& body) {
   if constexpr (scales_sums) {
-    constexpr int64_t kNarrow = StreamCut<1, 1, 1, 1>::kWarps * kChunkUnits * kUnit;
-    if (params.weight.cols > kNarrow && params.tokens <= kTileTokens) {
+    if (params.weight.cols > kStreamWarps * kChunkColumns && params.tokens <= kTileTokens) {
       return params.tokens == 1 ? body(StreamCut<1, 2, 2, 2>{}) : body(StreamCut<8, 2, 2, 1>{});
     }
   }

@@ -56,8 +56,8 @@ std::optional<StreamLaunch> plan_stream(Int4Products& products, int64_t count, s
   const auto multiprocessors =
       static_cast<uint32_t>(device_attribute(cudaDevAttrMultiProcessorCount));
   const int64_t chunks = ceil_divide(products.columns.units, kChunkUnits);
-  const int64_t passes = ceil_divide(chunks, Cut::kWarps * Cut::kChunks);
-  const int64_t across = ceil_divide(chunks, passes * Cut::kChunks), down = Cut::kWarps / across;
+  const int64_t passes = ceil_divide(chunks, kStreamWarps * Cut::kChunks);
+  const int64_t across = ceil_divide(chunks, passes * Cut::kChunks), down = kStreamWarps / across;
   const size_t warps = static_cast<size_t>(across * down);
 
   constexpr size_t kPiece = sizeof(uint4);

@@ -13,7 +13,9 @@ namespace nibble::kernels::cuda {
 constexpr int kTileRows = 16;  ///< of the weight in a tensor core's tile
 constexpr int kTileTokens = 8;
 constexpr int kChunkUnits = 4;
-constexpr int kChunkOctets = kChunkUnits * kUnit / kOctet;  ///< of columns in a chunk
+constexpr int kChunkColumns = kChunkUnits * kUnit;
+constexpr int kChunkOctets = kChunkColumns / kOctet;
+constexpr int kStreamWarps = 16;                                           ///< of a block, at most
 constexpr uint32_t kChunkBytes = kTileRows * kChunkUnits * sizeof(uint4);  ///< codes of a row tile
 
 /// Up to `tokens` tokens, 1 or a multiple of 8. A warp holds `chunks` chunks of columns and has
@@ -25,8 +27,7 @@ struct StreamCut {
   static constexpr int kChunks = chunks;
   static constexpr int kSlots = slots;
   static constexpr int kBlocks = blocks;
-  static constexpr int kWarps = 16;  ///< at most
-  static constexpr int kThreads = kWarps * kWarp;
+  static constexpr int kThreads = kStreamWarps * kWarp;  ///< at most
   /// One token is the same for all lanes that multiply rows: registers would hold it eight times.
   static constexpr bool kSharesInput = tokens == 1;
 
