@@ -173,9 +173,7 @@ template <class T, class S, class Grid>
 void launch(const QuantizedLinearParams& q, cudaStream_t stream) {
   using Narrow = WarpgroupTile<128, 4, 1, false>;
   using Wide = WarpgroupTile<256, 3, 1, false>;
-  if (q.tokens <= 16) {
-    launch<T, S, Grid, WarpgroupTile<16, 5, 2, true>>(q, stream);
-  } else if (q.tokens <= 32) {
+  if (q.tokens <= 32) {
     launch<T, S, Grid, WarpgroupTile<32, 4, 2, true>>(q, stream);
   } else if (q.tokens <= 64) {
     launch<T, S, Grid, WarpgroupTile<64, 8, 1, false>>(q, stream);

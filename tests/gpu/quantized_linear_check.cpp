@@ -6,6 +6,7 @@
 #include <nibble/numerics/pack_int4.h>
 
 #include <cmath>
+#include <memory>
 #include <random>
 
 #include "gpu/cuda_error.h"
@@ -103,34 +104,45 @@ double rounding_of() {
   return std::is_same_v<T, numerics::BFloat16> ? std::ldexp(1.0, -8) : std::ldexp(1.0, -11);
 }
 
+constexpr float kGuard = -77.0f;
+
+/// A weight on the device, and a place for its product.
 template <class T>
-void check(const GroupedMatrix& matrix, int64_t tokens, QuantizedLinearResult& result) {
-  std::mt19937_64 random(static_cast<uint64_t>(matrix.rows * 31 + matrix.cols + tokens));
-  const Weight weight = random_weight<T>(matrix, random);
-  std::normal_distribution<float> normal;
-  std::vector<T> x(static_cast<size_t>(tokens * matrix.cols));
-  for (T& value : x) value = T(normal(random));
+struct Product {
+  Weight weight;
+  DeviceArray<uint8_t> packed;
+  DeviceArray<float> scales, zeros;
+  DeviceArray<T> output;  ///< and a few elements behind it
 
-  constexpr float kGuard = -77.0f;
-  const DeviceArray<uint8_t> packed(weight.packed);
-  const DeviceArray<float> scales(weight.scales), zeros(weight.zeros);
-  const DeviceArray<T> input(x);
+  Product(Weight source, int64_t tokens)
+      : weight(std::move(source)),
+        packed(weight.packed),
+        scales(weight.scales),
+        zeros(weight.zeros),
+        output(std::vector<T>(static_cast<size_t>(tokens * weight.matrix.rows) + 8, T(kGuard))) {}
+
+  kernels::QuantizedLinearParams params(int64_t tokens, const T* input) const {
+    kernels::QuantizedLinearParams p;
+    p.weight = weight.matrix;
+    p.packed_codes = packed.data();
+    p.scales = scales.data();
+    p.zeros = weight.matrix.grid == GridKind::kSymmetricInt4 ? nullptr : zeros.data();
+    p.tokens = tokens;
+    p.input = input;
+    p.output = output.data();
+    return p;
+  }
+};
+
+template <class T>
+void compare(const Product<T>& product, const std::vector<T>& x, int64_t tokens,
+             QuantizedLinearResult& result) {
+  const Weight& weight = product.weight;
+  const GroupedMatrix& matrix = weight.matrix;
+  const std::vector<T> got = product.output.read();
+  // Where a group has whole chunks, sums of codes are scaled (kernels/quantized_linear.h).
+  const bool scales_sums = matrix.group_size % 128 == 0 && tokens <= 16;
   const auto outputs = static_cast<size_t>(tokens * matrix.rows);
-  const DeviceArray<T> output(std::vector<T>(outputs + 8, T(kGuard)));
-  kernels::QuantizedLinearParams p;
-  p.weight = matrix;
-  p.packed_codes = packed.data();
-  p.scales = scales.data();
-  p.zeros = matrix.grid == GridKind::kSymmetricInt4 ? nullptr : zeros.data();
-  p.tokens = tokens;
-  p.input = input.data();
-  p.output = output.data();
-  kernels::quantized_linear_cuda(p, nullptr);
-  NIBBLE_CHECK_CUDA(cudaDeviceSynchronize());
-  const std::vector<T> got = output.read();
-
-  // Where a group has whole chunks, sums of codes are scaled (kernels/quantized_linear_cuda.h).
-  const bool scales_sums = matrix.group_size % 128 == 0 && tokens <= 8;
   int64_t wrong = 0;
   double worst = 0;
   for (int64_t token = 0; token < tokens; ++token) {
@@ -138,11 +150,11 @@ void check(const GroupedMatrix& matrix, int64_t tokens, QuantizedLinearResult& r
       double want = 0, magnitude = 0;
       for (int64_t col = 0; col < matrix.cols; ++col) {
         const auto at = static_cast<size_t>(row * matrix.cols + col);
-        const double product = static_cast<double>(static_cast<float>(
-                                   x[static_cast<size_t>(token * matrix.cols + col)])) *
-                               (scales_sums ? weight.exact[at] : weight.values[at]);
-        want += product;
-        magnitude += std::abs(product);
+        const double product_of_values = static_cast<double>(static_cast<float>(
+                                             x[static_cast<size_t>(token * matrix.cols + col)])) *
+                                         (scales_sums ? weight.exact[at] : weight.values[at]);
+        want += product_of_values;
+        magnitude += std::abs(product_of_values);
       }
       const float value = static_cast<float>(got[static_cast<size_t>(token * matrix.rows + row)]);
       const double allowed =
@@ -163,8 +175,30 @@ void check(const GroupedMatrix& matrix, int64_t tokens, QuantizedLinearResult& r
   }
 }
 
+/// Weights of `rows` that share an input, in one call.
+template <class T>
+void check(GroupedMatrix matrix, const std::vector<int64_t>& rows, int64_t tokens,
+           QuantizedLinearResult& result) {
+  std::mt19937_64 random(static_cast<uint64_t>(rows[0] * 31 + matrix.cols + tokens));
+  std::vector<std::unique_ptr<Product<T>>> products;
+  for (const int64_t count : rows) {
+    matrix.rows = count;
+    products.push_back(std::make_unique<Product<T>>(random_weight<T>(matrix, random), tokens));
+  }
+  std::normal_distribution<float> normal;
+  std::vector<T> x(static_cast<size_t>(tokens * matrix.cols));
+  for (T& value : x) value = T(normal(random));
+  const DeviceArray<T> input(x);
+  std::vector<kernels::QuantizedLinearParams> params;
+  for (const auto& product : products) params.push_back(product->params(tokens, input.data()));
+  kernels::quantized_linears_cuda(params.data(), static_cast<int64_t>(params.size()), nullptr);
+  NIBBLE_CHECK_CUDA(cudaDeviceSynchronize());
+  for (const auto& product : products) compare(*product, x, tokens, result);
+}
+
 struct Shape {
-  int64_t rows, cols, group_size;
+  std::vector<int64_t> rows;  ///< of weights that share an input
+  int64_t cols, group_size;
 };
 
 void check_all_types(const Shape& shape, int64_t tokens, QuantizedLinearResult& result) {
@@ -172,12 +206,12 @@ void check_all_types(const Shape& shape, int64_t tokens, QuantizedLinearResult& 
     kernels::dispatch_dtype(dtype, [&](auto element) {
       using T = typename decltype(element)::type;
       const auto matrix = [&](GridKind grid, DType scale) {
-        return GroupedMatrix{grid, dtype, scale, shape.rows, shape.cols, shape.group_size};
+        return GroupedMatrix{grid, dtype, scale, shape.rows[0], shape.cols, shape.group_size};
       };
       if constexpr (!std::is_same_v<T, float>) {
-        check<T>(matrix(GridKind::kSymmetricInt4, dtype), tokens, result);
-        check<T>(matrix(GridKind::kSymmetricInt4, DType::kFloat32), tokens, result);
-        check<T>(matrix(GridKind::kAffineInt4, DType::kBFloat16), tokens, result);
+        check<T>(matrix(GridKind::kSymmetricInt4, dtype), shape.rows, tokens, result);
+        check<T>(matrix(GridKind::kSymmetricInt4, DType::kFloat32), shape.rows, tokens, result);
+        check<T>(matrix(GridKind::kAffineInt4, DType::kBFloat16), shape.rows, tokens, result);
       }
     });
   }
@@ -187,17 +221,29 @@ void check_all_types(const Shape& shape, int64_t tokens, QuantizedLinearResult& 
 
 QuantizedLinearResult check_quantized_linear(bool small_only) {
   QuantizedLinearResult result;
-  std::vector<Shape> shapes = {{16, 128, 32},  {1, 32, 32},      {33, 160, 32},  {100, 4096, 128},
-                               {257, 576, 64}, {48, 1536, 1536}, {31, 2048, 256}};
-  std::vector<int64_t> counts = {1, 3, 8, 9, 16, 17, 32, 33, 64};
+  std::vector<Shape> shapes = {
+      {{16}, 128, 32},       {{1}, 32, 32},      {{33}, 160, 32},   {{100}, 4096, 128},
+      {{257}, 576, 64},      {{48}, 1536, 1536}, {{31}, 2048, 256}, {{70, 16, 33}, 896, 128},
+      {{20, 40}, 4480, 128}, {{17}, 4224, 32}};
+  std::vector<int64_t> counts = {1, 2, 3, 8, 9, 16, 17, 32, 33, 64};
   if (!small_only) counts.insert(counts.end(), {65, 128, 129, 300});
   for (const Shape& shape : shapes) {
     for (const int64_t tokens : counts) check_all_types(shape, tokens, result);
   }
   if (!small_only) {
+    // Few tokens, several row tiles a block: turns of the warps, a ring that comes round, sums
+    // added in sections, passes through the columns.
+    const std::vector<Shape> long_blocks = {{{8200}, 256, 128},
+                                            {{9000, 3001, 2999}, 512, 128},
+                                            {{4300}, 4224, 128},
+                                            {{20000}, 288, 32},
+                                            {{9000}, 2048, 128}};
+    for (const Shape& shape : long_blocks) {
+      for (const int64_t tokens : {1, 8, 16}) check_all_types(shape, tokens, result);
+    }
     // More tiles than blocks, narrow and wide ones, more of tokens than lie side by side, tails.
-    check_all_types({4000, 96, 32}, 1100, result);
-    check_all_types({6401, 96, 32}, 1200, result);
+    check_all_types({{4000}, 96, 32}, 1100, result);
+    check_all_types({{6401}, 96, 32}, 1200, result);
   }
   return result;
 }

@@ -6,7 +6,7 @@ namespace nibble::kernels {
 
 /// y = x W^T for a weight kept as packed int4 codes: its values exist in registers only. Sums are
 /// float32, in an order that depends on the shape and on the processor alone; y is rounded once. On
-/// the CPU, and on CUDA for up to 8 tokens where groups are a multiple of 128 columns, sums over
+/// the CPU, and on CUDA for up to 16 tokens where groups are a multiple of 128 columns, sums over
 /// codes times inputs are scaled, so that values are not rounded to the dtype before they are
 /// multiplied; elsewhere on CUDA the values are the bits of dequantize_cuda().
 struct QuantizedLinearParams {

@@ -7,13 +7,21 @@ struct CUstream_st;
 namespace nibble::kernels {
 
 /// Whether quantized_linear_cuda() takes them on the current device: an int4 grid, bfloat16 or
-/// float16, group size a multiple of 32, buffers aligned to 16 bytes, and up to 8 tokens that have
-/// up to 65,536 values, on sm_90 (H100, H200) up to 2,048 tokens. For more it is faster to
-/// dequantize the weight and multiply.
+/// float16, group size a multiple of 32, buffers aligned to 16 bytes, and up to 16 tokens where the
+/// scales and zeros of 16 rows fit into shared memory (on an H200 those of 2,200 groups a row in
+/// bfloat16), on sm_90 (H100, H200) up to 2,048 tokens. For more it is faster to dequantize the
+/// weight and multiply.
 bool can_run_quantized_linear(const QuantizedLinearParams& params);
 
-/// On the current CUDA device; returns once the work is queued on `stream`. Throws Error for
-/// parameters that it does not take, when the launch fails and, in a build without CUDA, always.
+/// On the current CUDA device; returns once the work is queued on `stream`. Up to 16 tokens, groups
+/// of a multiple of 128 columns have their sums scaled (quantized_linear.h).
+///
+/// On sm_90 codes, scales and zeros are read while the kernel before this one on the stream may
+/// still run: no kernel that lets the next one begin early (cudaLaunchAttributeProgrammatic-
+/// StreamSerialization) may write them. None of this library's does. The input is read after it.
+///
+/// Throws Error for parameters that it does not take, when the launch fails and, in a build without
+/// CUDA, always.
 void quantized_linear_cuda(const QuantizedLinearParams& params, CUstream_st* stream);
 
 /// At most so many weights in one launch.

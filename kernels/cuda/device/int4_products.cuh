@@ -19,6 +19,8 @@ struct Int4Product {
   void* output;
   uint32_t rows;
   uint32_t first_block;
+  uint32_t block_tiles;    ///< row tiles that each of its blocks takes
+  uint32_t longer_blocks;  ///< the first ones, which take one more
 };
 
 /// The columns that all weights of a launch have.
@@ -39,7 +41,6 @@ struct Int4Products {
   Int4Columns columns;
   uint32_t tokens;
   const void* input;
-  bool prefetches;
 };
 
 /// The product whose output the block computes.

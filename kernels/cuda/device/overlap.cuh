@@ -21,14 +21,4 @@ __device__ __forceinline__ void wait_for_previous() {
 #endif
 }
 
-/// Brings `bytes` (a multiple of 16, as the address) into the L2 cache, which is coherent: safe
-/// before wait_for_previous() too, whoever writes there.
-__device__ __forceinline__ void prefetch_to_l2(const void* address, uint32_t bytes) {
-#if __CUDA_ARCH__ >= 900
-  asm volatile(
-      "cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(__cvta_generic_to_global(address)),
-      "r"(bytes));
-#endif
-}
-
 }  // namespace nibble::kernels::cuda
