@@ -67,6 +67,15 @@ std::vector<double> exact_values(const Weight& weight) {
   return values;
 }
 
+/// A float that rounds to T as `value` does: it keeps, in its last bit, that something was cut off.
+float rounded_to_odd(double value) {
+  const auto nearest = static_cast<float>(value);
+  if (nearest == value) return nearest;
+  const float result =
+      std::abs(nearest) > std::abs(value) ? std::nextafter(nearest, 0.0f) : nearest;
+  return numerics::float_from_bits(numerics::float_bits(result) | 1u);
+}
+
 template <class T>
 Weight random_weight(const GroupedMatrix& matrix, std::mt19937_64& random) {
   const auto elements = static_cast<size_t>(matrix.rows * matrix.cols);
@@ -129,8 +138,14 @@ void check(const GroupedMatrix& matrix, int64_t tokens, QuantizedLinearResult& r
   NIBBLE_CHECK_CUDA(cudaDeviceSynchronize());
   const std::vector<T> got = output.read();
 
-  // Where a group has whole chunks, sums of codes are scaled (kernels/quantized_linear_cuda.h).
+  // How values are rounded: kernels/quantized_linear.h.
   const bool scales_sums = matrix.group_size % 128 == 0 && tokens <= 8;
+  const bool rounds_once =
+      std::is_same_v<T, numerics::BFloat16> && tokens > 8 && matrix.grid == GridKind::kAffineInt4;
+  std::vector<double> values = weight.exact;
+  for (size_t i = 0; i < values.size() && !scales_sums; ++i) {
+    values[i] = rounds_once ? static_cast<float>(T(rounded_to_odd(values[i]))) : weight.values[i];
+  }
   int64_t wrong = 0;
   double worst = 0;
   for (int64_t token = 0; token < tokens; ++token) {
@@ -140,7 +155,7 @@ void check(const GroupedMatrix& matrix, int64_t tokens, QuantizedLinearResult& r
         const auto at = static_cast<size_t>(row * matrix.cols + col);
         const double product = static_cast<double>(static_cast<float>(
                                    x[static_cast<size_t>(token * matrix.cols + col)])) *
-                               (scales_sums ? weight.exact[at] : weight.values[at]);
+                               values[at];
         want += product;
         magnitude += std::abs(product);
       }
