@@ -213,6 +213,7 @@ QuantizedLinearResult check_quantized_linear(bool small_only) {
     // More tiles than blocks, narrow and wide ones, more of tokens than lie side by side, tails.
     check_all_types({4000, 96, 32}, 1100, result);
     check_all_types({6401, 96, 32}, 1200, result);
+    check_all_types({8321, 160, 32}, 310, result);  // the widest
   }
   return result;
 }

@@ -22,6 +22,9 @@ constexpr int kHalfChunk = 64;  ///< columns of the input in a swizzled row
 template <int tokens, int stages, int blocks, bool halves>
 struct WarpgroupTile {
   static constexpr int kTokens = tokens;
+  /// An instruction takes up to 256: more are two products with the same weights.
+  static constexpr int kProducts = tokens > 256 ? 2 : 1;
+  static constexpr int kProductTokens = tokens / kProducts;
   static constexpr int kStages = stages;
   static constexpr int kBlocks = blocks;
   static constexpr bool kHalves = halves;
@@ -214,9 +217,14 @@ __device__ __forceinline__ void multiply_chunk(uint32_t stage, const RowGrid<S> 
     begin_products();
 #pragma unroll
     for (int step = 0; step < 2; ++step) {
-      multiply_add_async<T, Tile::kTokens>(
-          sums, operands[step],
-          input + unit / 2 * (Tile::kHalfInputBytes / 16) + (unit % 2 * 2 + step) * kStepOfProduct);
+      const uint64_t columns =
+          input + unit / 2 * (Tile::kHalfInputBytes / 16) + (unit % 2 * 2 + step) * kStepOfProduct;
+#pragma unroll
+      for (int i = 0; i < Tile::kProducts; ++i) {
+        multiply_add_async<T, Tile::kProductTokens>(
+            sums + i * (Tile::kProductTokens / 2), operands[step],
+            columns + i * (Tile::kProductTokens * kHalfChunk * 2 / 16));
+      }
     }
     end_products();
     wait_for_products<1>();
