@@ -1,5 +1,6 @@
 #include <nibble/kernels/fake_quant_cuda.h>
 
+#include "dequantize_int4.h"
 #include "device/map_codes.cuh"
 #include "launch.h"
 
@@ -87,6 +88,7 @@ void fake_quantize_backward_cuda(const FakeQuantBackwardParams& p, CUstream_st* 
 
 void dequantize_cuda(const DequantizeParams& p, CUstream_st* stream) {
   check_packing(p.matrix, p.packed_codes);
+  if (cuda::can_dequantize_int4(p)) return cuda::dequantize_int4(p, stream);
   dispatch_grid(p.matrix, [&](auto element, auto scale, auto grid) {
     dispatch_dequantized(p, element, [&](auto output) {
       const auto launch = [&](const auto* codes) {

@@ -1,3 +1,5 @@
+#include <limits>
+
 #include "device/overlap.cuh"
 #include "device/warpgroup_stores.cuh"
 #include "launch.h"
@@ -30,8 +32,14 @@ __device__ __forceinline__ void copy_stages(const WarpgroupProduct& p,
       copy_box(p.codes, i * Tile::kRowBytes, place.row, stage, full);
 #pragma unroll
       for (int half = 0; half < 2 * Tile::kStageChunks; ++half) {
-        copy_box(p.input, (i * 2 * Tile::kStageChunks + half) * kHalfChunk, place.token,
-                 stage + Tile::kCodeBytes + half * Tile::kHalfInputBytes, full);
+#pragma unroll
+        for (int j = 0; j < Tile::kProducts; ++j) {
+          copy_box(p.input, (i * 2 * Tile::kStageChunks + half) * kHalfChunk,
+                   place.token + j * Tile::kProductTokens,
+                   stage + Tile::kCodeBytes + half * Tile::kHalfInputBytes +
+                       j * (Tile::kHalfInputBytes / Tile::kProducts),
+                   full);
+        }
       }
       cursor.advance();
     }
@@ -129,7 +137,7 @@ void launch(const QuantizedLinearParams& q, cudaStream_t stream) {
   const WarpgroupProduct p = {
       make_tensor_map({CU_TENSOR_MAP_DATA_TYPE_UINT8, q.packed_codes, rows, cols / 2, cols / 2,
                        Tile::kRows, Tile::kRowBytes, kSwizzle}),
-      make_tensor_map({kType, q.input, tokens, cols, cols * 2, Tile::kTokens, kHalfChunk,
+      make_tensor_map({kType, q.input, tokens, cols, cols * 2, Tile::kProductTokens, kHalfChunk,
                        CU_TENSOR_MAP_SWIZZLE_128B}),
       q.scales,
       q.zeros,
@@ -160,27 +168,44 @@ void launch(const QuantizedLinearParams& q, cudaStream_t stream) {
                                     : launch<T, S, Grid, Tile, false>(q, stream);
 }
 
-/// A tile of twice the tokens takes 1.4 times as long, or twice where half of it is not there.
-bool are_wide_tiles_faster(const QuantizedLinearParams& q, int64_t tile_rows, int64_t narrow) {
-  const int64_t at_once = device_attribute(cudaDevAttrMultiProcessorCount);
-  const int64_t row_tiles = ceil_divide(q.weight.rows, tile_rows),
-                token_tiles = ceil_divide(q.tokens, narrow);
-  return token_tiles % 2 == 0 && 7 * ceil_divide(row_tiles * token_tiles / 2, at_once) <=
-                                     5 * ceil_divide(row_tiles * token_tiles, at_once);
+/// What the tiles take, in rounds of as many as there are multiprocessors, one of which takes
+/// `each`. Tiles that lack as many tokens as a narrower one has are never chosen: they take longer.
+template <class Tile>
+int64_t cost_of_tiles(const QuantizedLinearParams& q, int64_t each) {
+  constexpr int64_t kNarrowTokens = 128;
+  const int64_t token_tiles = ceil_divide(q.tokens, Tile::kTokens);
+  if (token_tiles * Tile::kTokens - q.tokens >= kNarrowTokens) {
+    return std::numeric_limits<int64_t>::max();
+  }
+  const int64_t tiles = token_tiles * ceil_divide(q.weight.rows, Tile::kRows);
+  return each * ceil_divide(tiles, device_attribute(cudaDevAttrMultiProcessorCount));
+}
+
+template <class T, class S, class Grid>
+void launch_large_tiles(const QuantizedLinearParams& q, cudaStream_t stream) {
+  using Narrow = WarpgroupTile<128, 4, 1, false>;
+  using Wide = WarpgroupTile<256, 3, 1, false>;
+  using Widest = WarpgroupTile<320, 2, 1, false>;
+  // In proportion to what they take on an H200.
+  const int64_t narrow = cost_of_tiles<Narrow>(q, 10), wide = cost_of_tiles<Wide>(q, 14),
+                widest = cost_of_tiles<Widest>(q, 17);
+  if (widest < std::min(narrow, wide)) {
+    launch<T, S, Grid, Widest>(q, stream);
+  } else if (wide <= narrow) {
+    launch<T, S, Grid, Wide>(q, stream);
+  } else {
+    launch<T, S, Grid, Narrow>(q, stream);
+  }
 }
 
 template <class T, class S, class Grid>
 void launch(const QuantizedLinearParams& q, cudaStream_t stream) {
-  using Narrow = WarpgroupTile<128, 4, 1, false>;
-  using Wide = WarpgroupTile<256, 3, 1, false>;
   if (q.tokens <= 32) {
     launch<T, S, Grid, WarpgroupTile<32, 4, 2, true>>(q, stream);
   } else if (q.tokens <= 64) {
     launch<T, S, Grid, WarpgroupTile<64, 8, 1, false>>(q, stream);
-  } else if (are_wide_tiles_faster(q, Wide::kRows, Narrow::kTokens)) {
-    launch<T, S, Grid, Wide>(q, stream);
   } else {
-    launch<T, S, Grid, Narrow>(q, stream);
+    launch_large_tiles<T, S, Grid>(q, stream);
   }
 }
 

@@ -8,7 +8,9 @@ namespace nibble::kernels {
 /// float32, in an order that depends on the shape and on the processor alone; y is rounded once. On
 /// the CPU, and on CUDA for up to 16 tokens where groups are a multiple of 128 columns, sums over
 /// codes times inputs are scaled, so that values are not rounded to the dtype before they are
-/// multiplied; elsewhere on CUDA the values are the bits of dequantize_cuda().
+/// multiplied. Elsewhere on CUDA values are rounded to the dtype: as dequantize_cuda() does it or,
+/// for more than 16 tokens of a bfloat16 kAffineInt4 weight, code * scale + zero once, where
+/// dequantize_cuda() rounds the product too.
 struct QuantizedLinearParams {
   GroupedMatrix weight;  ///< rows: out features, cols: in features; dtype: that of x and y
   const uint8_t* packed_codes = nullptr;  ///< [rows, cols / 2], numerics/pack_int4.h

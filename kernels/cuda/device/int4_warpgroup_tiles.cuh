@@ -22,6 +22,9 @@ constexpr int kHalfChunk = 64;  ///< columns of the input in a swizzled row
 template <int tokens, int stages, int blocks, bool halves>
 struct WarpgroupTile {
   static constexpr int kTokens = tokens;
+  /// An instruction takes up to 256: more are two products with the same weights.
+  static constexpr int kProducts = tokens > 256 ? 2 : 1;
+  static constexpr int kProductTokens = tokens / kProducts;
   static constexpr int kStages = stages;
   static constexpr int kBlocks = blocks;
   static constexpr bool kHalves = halves;
@@ -156,11 +159,26 @@ class RowGridReader {
   uint32_t first_group_[2];
 };
 
+/// As value_pair(), but code * scale + zero is rounded to bfloat16 once: beside busy tensor cores a
+/// warp scheduler issues little more than one instruction in four cycles, and this is one less.
+template <class T, class S, class Grid>
+__device__ __forceinline__ uint32_t value_pair_rounded_once(const Grid& grid, uint32_t pair) {
+  if constexpr (std::is_same_v<T, BFloat16> && !Grid::kIsSymmetric) {
+    const BFloat16x2 shifted = BFloat16x2::from_word(masked_or<0x000f000fu, 0x43004300u>(pair));
+    return multiply_add(subtract(shifted, BFloat16x2(128.0f + kCenter)), BFloat16x2(grid.scale),
+                        BFloat16x2(grid.zero_point))
+        .word;
+  } else {
+    return value_pair<T, S>(grid, pair);
+  }
+}
+
 /// The values of columns 2 t and 2 t + 1 of eight, whose codes are the bytes of `word`.
 template <class T, class S, class Grid>
 __device__ __forceinline__ uint32_t values_of_lane(const Grid& grid, uint32_t word) {
   const uint32_t byte = __byte_perm(word, 0, 0x4440u | threadIdx.x % 4);
-  return value_pair<T, S>(grid, byte * 0x1001u);  // the second code to the upper half
+  // The second code to the upper half.
+  return value_pair_rounded_once<T, S>(grid, byte * 0x1001u);
 }
 
 /// Adds the products of a chunk's weights and input, asynchronously: when it returns those of its
@@ -199,9 +217,14 @@ __device__ __forceinline__ void multiply_chunk(uint32_t stage, const RowGrid<S> 
     begin_products();
 #pragma unroll
     for (int step = 0; step < 2; ++step) {
-      multiply_add_async<T, Tile::kTokens>(
-          sums, operands[step],
-          input + unit / 2 * (Tile::kHalfInputBytes / 16) + (unit % 2 * 2 + step) * kStepOfProduct);
+      const uint64_t columns =
+          input + unit / 2 * (Tile::kHalfInputBytes / 16) + (unit % 2 * 2 + step) * kStepOfProduct;
+#pragma unroll
+      for (int i = 0; i < Tile::kProducts; ++i) {
+        multiply_add_async<T, Tile::kProductTokens>(
+            sums + i * (Tile::kProductTokens / 2), operands[step],
+            columns + i * (Tile::kProductTokens * kHalfChunk * 2 / 16));
+      }
     }
     end_products();
     wait_for_products<1>();
