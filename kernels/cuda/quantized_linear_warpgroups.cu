@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     multiply_stages<T, S, Grid, Tile, one_group>(p, shared);
   }
 #else
-  __trap();  // the host launches it on sm_90 only, where the code for sm_90a runs
+  __trap();  // the host launches it on sm_90 only, and in builds that have the code for sm_90a
 #endif
 }
 
@@ -211,8 +211,12 @@ void launch(const QuantizedLinearParams& q, cudaStream_t stream) {
 
 }  // namespace
 
-bool can_run_warpgroups(const QuantizedLinearParams& params) {
+bool can_run_warpgroups([[maybe_unused]] const QuantizedLinearParams& params) {
+#if defined(NIBBLE_SM_90A)
   return params.tokens <= kMostTokens && device_attribute(cudaDevAttrComputeCapabilityMajor) == 9;
+#else
+  return false;
+#endif
 }
 
 void quantized_linear_warpgroups(const QuantizedLinearParams& params, cudaStream_t stream) {

@@ -5,9 +5,12 @@
 #include <nibble/numerics/float_types.h>
 #include <nibble/numerics/pack_int4.h>
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <memory>
 #include <random>
+#include <thread>
 
 #include "gpu/cuda_error.h"
 #include "grid_dispatch.h"
@@ -143,6 +146,34 @@ struct Product {
   }
 };
 
+struct Exact {
+  double product;
+  double magnitude;  ///< the sum of the terms' magnitudes
+};
+
+template <class T>
+Exact product_of(const T* input, const double* values, int64_t cols) {
+  Exact result{0.0, 0.0};
+  for (int64_t col = 0; col < cols; ++col) {
+    const double term = static_cast<double>(static_cast<float>(input[col])) * values[col];
+    result.product += term;
+    result.magnitude += std::abs(term);
+  }
+  return result;
+}
+
+struct Difference {
+  int64_t wrong = 0;
+  double worst = 0;  ///< in units of what is allowed
+
+  template <class T>
+  void add(T got, double want, double allowed) {
+    const double error = std::abs(static_cast<float>(got) - want);
+    if (!(error <= allowed)) ++wrong;
+    worst = std::max(worst, error / allowed);
+  }
+};
+
 template <class T>
 void compare(const Product<T>& product, const std::vector<T>& x, int64_t tokens,
              QuantizedLinearResult& result) {
@@ -158,26 +189,28 @@ void compare(const Product<T>& product, const std::vector<T>& x, int64_t tokens,
   for (size_t i = 0; i < values.size() && !scales_sums; ++i) {
     values[i] = rounds_once ? static_cast<float>(T(rounded_to_odd(values[i]))) : weight.values[i];
   }
+  std::vector<Difference> parts(std::max(1u, std::thread::hardware_concurrency()));
+  std::vector<std::thread> threads;
+  for (size_t part = 0; part < parts.size(); ++part) {
+    threads.emplace_back([&, part] {
+      for (auto token = static_cast<int64_t>(part); token < tokens; token += std::ssize(parts)) {
+        const T* input = &x[static_cast<size_t>(token * matrix.cols)];
+        for (int64_t row = 0; row < matrix.rows; ++row) {
+          const auto [want, magnitude] =
+              product_of(input, &values[static_cast<size_t>(row * matrix.cols)], matrix.cols);
+          parts[part].add(
+              got[static_cast<size_t>(token * matrix.rows + row)], want,
+              rounding_of<T>() * std::abs(want) + std::ldexp(magnitude, scales_sums ? -18 : -20));
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
   int64_t wrong = 0;
   double worst = 0;
-  for (int64_t token = 0; token < tokens; ++token) {
-    for (int64_t row = 0; row < matrix.rows; ++row) {
-      double want = 0, magnitude = 0;
-      for (int64_t col = 0; col < matrix.cols; ++col) {
-        const auto at = static_cast<size_t>(row * matrix.cols + col);
-        const double product_of_values = static_cast<double>(static_cast<float>(
-                                             x[static_cast<size_t>(token * matrix.cols + col)])) *
-                                         values[at];
-        want += product_of_values;
-        magnitude += std::abs(product_of_values);
-      }
-      const float value = static_cast<float>(got[static_cast<size_t>(token * matrix.rows + row)]);
-      const double allowed =
-          rounding_of<T>() * std::abs(want) + std::ldexp(magnitude, scales_sums ? -18 : -20);
-      const double error = std::abs(value - want);
-      if (!(error <= allowed)) ++wrong;
-      worst = std::max(worst, error / allowed);
-    }
+  for (const Difference& part : parts) {
+    wrong += part.wrong;
+    worst = std::max(worst, part.worst);
   }
   for (size_t i = outputs; i < got.size(); ++i) wrong += static_cast<float>(got[i]) != kGuard;
   result.outputs += tokens * matrix.rows;
@@ -260,6 +293,12 @@ QuantizedLinearResult check_quantized_linear(bool small_only) {
     check_all_types({{4000}, 96, 32}, 1100, result);
     check_all_types({{6401}, 96, 32}, 1200, result);
     check_all_types({{8321}, 160, 32}, 310, result);  // the widest
+    // The same with whole groups a chunk and many chunks; few tokens' tiles that come round, and
+    // those that share a tile's columns out.
+    check_all_types({{6401}, 512, 128}, 1200, result);
+    check_all_types({{8321}, 512, 128}, 310, result);
+    for (const int64_t tokens : {32, 64}) check_all_types({{17000}, 512, 128}, tokens, result);
+    check_all_types({{64}, 14336, 128}, 5, result);
   }
   return result;
 }
