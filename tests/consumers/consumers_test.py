@@ -1,4 +1,4 @@
-"""Exports opened by transformers (with torchao and with compressed-tensors) and by llama.cpp.
+"""Exports opened by transformers (with torchao and with compressed-tensors), ExecuTorch and llama.cpp.
 
 A package that is not installed skips its tests and says so. docs/formats.md has the command.
 """
@@ -14,8 +14,8 @@ import tiny_models
 from consumer_test_case import TOKENS, ConsumerTestCase
 
 LINEARS = 14
-# float32 models. compressed-tensors divides where TorchAO and this library multiply by 1/s, so an
-# activation's code flips now and then.
+# float32 models. compressed-tensors divides where TorchAO and this library multiply by 1/s, and
+# XNNPACK rounds activations in its own way, so a code of theirs flips now and then.
 EXACT, FLIPS = 1e-4, 8e-3
 # llama.cpp rounds activations to Q8_0 before each product.
 LLAMA_CPP = 5e-2
@@ -83,6 +83,57 @@ class DirectoryTest(ConsumerTestCase):
             save_file({**whole, key: np.ascontiguousarray(value)}, file, metadata)
             got = self.transformers_logits(exported, LINEARS)
             self.assertGreater(self.relative_rms(got, want), EXACT, key)
+
+
+class ExecuTorchTest(ConsumerTestCase):
+    """A TorchAO directory through transformers and torch.export, run by XNNPACK."""
+
+    @needs("torchao", "executorch")
+    def test_xnnpack_takes_every_quantized_linear(self):
+        cases = [(model, 32) for model in tiny_models.CASES]
+        for model, group in cases + [("llama", 64), ("llama", 128), ("llama", 256)]:
+            with self.subTest(model=model, group=group):
+                source = self.folder / model
+                if not source.exists():
+                    tiny_models.write(model, source)
+                # XNNPACK keeps scales in bfloat16.
+                exported = self.convert(source, "torchao", "--scheme", "8da4w", "--group-size",
+                                        group, "--scale-dtype", "bfloat16")
+                got = self.run_by_xnnpack(exported)
+                self.assertLess(self.relative_rms(got, self.logits(exported)), FLIPS)
+
+    def run_by_xnnpack(self, folder):
+        import torch
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+        from executorch.runtime import Runtime
+        from transformers import AutoModelForCausalLM
+
+        class Logits(torch.nn.Module):
+            def __init__(self, model):
+                super().__init__()
+                self.model = model
+
+            def forward(self, ids):
+                return self.model(input_ids=ids, use_cache=False).logits
+
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto",
+                                                     attn_implementation="eager").eval()
+        model.requires_grad_(False)  # torch.export fails on integers that require a gradient
+        ids = torch.tensor([TOKENS])
+        with torch.no_grad():
+            program = to_edge_transform_and_lower(
+                torch.export.export(Logits(model), (ids,), strict=False),
+                partitioner=[XnnpackPartitioner()]).to_executorch()
+        operations = [str(node.target) for node in program.exported_program().graph.nodes
+                      if node.op == "call_function"]
+        left = [name for name in operations
+                if any(part in name for part in ("linear", "quantize", "choose_qparams", "::mm"))]
+        self.assertEqual(left, [], "not delegated")
+        file = self.folder / "model.pte"
+        file.write_bytes(program.buffer)
+        method = Runtime.get().load_program(file).load_method("forward")
+        return method.execute([ids])[0][0].float().numpy()
 
 
 class GgufTest(ConsumerTestCase):
