@@ -114,6 +114,7 @@ struct RowGrid {
     RowGrid result = *this;
     if constexpr (sizeof(S) == 4) {
       result.scale = __shfl_sync(~0u, scale, lane);
+      result.zero = __shfl_sync(~0u, zero, lane);
     } else {
       const uint32_t both =
           __shfl_sync(~0u, uint32_t{scale.bits} | uint32_t{zero.bits} << 16, lane);
