@@ -132,7 +132,7 @@ __global__ void __launch_bounds__(Cut::kThreads, Cut::kBlocks)
   uint4* const inputs = rings + warps * (Cut::kRingBytes / kLine);
   auto* const kept = reinterpret_cast<float*>(inputs + warps * (Cut::kInputBytes / kLine));
 
-  // No kernel that overlaps with this one writes the weight (quantized_linear_cuda.h).
+  if (plan.waits_first) wait_for_previous();
   const GridTable<S, Grid> grids(plan, shared);
   grids.copy(block, plan, p.columns.groups);
   CodeRing<Cut> ring(block, plan, p.columns, rings);
@@ -211,14 +211,18 @@ void launch(const QuantizedLinearParams* params, int64_t count, cudaStream_t str
   choose_cut<scales_sums>(*params, [&](auto cut) {
     using Cut = decltype(cut);
     Int4Products products = products_of(params, count);
-    const auto launch = plan_stream<Cut>(products, count, sizeof(S), !Grid::kIsSymmetric);
+    auto launch = plan_stream<Cut>(products, count, sizeof(S), !Grid::kIsSymmetric);
     NIBBLE_CHECK(launch, "quantized_linear_stream_kernel needs more shared memory for ",
                  products.columns.groups, " groups a row than this GPU has");
+    launch->plan.waits_first = std::any_of(
+        params, params + count, [](const auto& product) { return product.weight_is_fresh; });
     const auto kernel = quantized_linear_stream_kernel<T, S, Grid, Cut, scales_sums>;
-    NIBBLE_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                      static_cast<int>(launch->shape.shared_bytes)) == cudaSuccess,
-                 "quantized_linear_stream_kernel needs ", launch->shape.shared_bytes,
-                 " bytes of shared memory, more than this GPU has");
+    // The same for all launches: another thread may be at another one.
+    const int most = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+    NIBBLE_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most) ==
+                     cudaSuccess,
+                 "quantized_linear_stream_kernel is refused ", most,
+                 " bytes of shared memory, what this GPU says that it has");
     launch_overlapping("quantized_linear_stream_kernel", kernel, launch->shape, stream, products,
                        launch->plan);
   });
@@ -227,8 +231,8 @@ void launch(const QuantizedLinearParams* params, int64_t count, cudaStream_t str
 }  // namespace
 
 bool can_run_stream(const QuantizedLinearParams& params) {
-  constexpr int64_t kMostTokens = 16;
-  if (params.tokens > kMostTokens) return false;
+  constexpr int64_t kMostTokens = 16, kMostCols = int64_t{1} << 28;  // offsets have 32 bits
+  if (params.tokens > kMostTokens || params.weight.cols >= kMostCols) return false;
   bool fits = false;
   const auto try_plan = [&](auto cut) {
     Int4Products products = products_of(&params, 1);

@@ -93,7 +93,8 @@ std::optional<StreamLaunch> plan_stream(Int4Products& products, int64_t count, s
         Divider(has_gaps ? static_cast<uint32_t>(row_bytes / kPiece) : 1u << 30),
         // Blocks of the next launch begin where there is room. That is the same
         // everywhere if all multiprocessors have as many of these.
-        blocks % multiprocessors == 0};
+        blocks % multiprocessors == 0,
+        /*waits_first=*/false};
     return StreamLaunch{plan,
                         {blocks, static_cast<unsigned>(warps * kWarp),
                          grid_bytes + warp_bytes + section * tile_sum_bytes}};

@@ -5,6 +5,7 @@
 #include <nibble/ops/fake_quant.h>
 #include <nibble/ops/int8_weight_linear.h>
 
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/nn/functional/linear.h>
 
 #include <utility>
@@ -14,6 +15,18 @@
 namespace nibble::nn {
 
 using torch::Tensor;
+
+namespace {
+
+/// Returns when the device has done what is queued: products read their weight while the kernels
+/// before them may still run (kernels/quantized_linear_cuda.h).
+void wait_for(const at::Device& device) {
+  if (!device.is_cuda()) return;
+  const c10::impl::VirtualGuardImpl guard(device.type());
+  guard.synchronizeStream(guard.getStream(device));
+}
+
+}  // namespace
 
 bool LinearImpl::runs_inference() const { return !is_training() && !at::GradMode::is_enabled(); }
 
@@ -100,6 +113,7 @@ void LinearImpl::load_quantized(const QuantizationSpec& requested, Tensor packed
   state_ = LinearState::kQuantized;
   compute_dtype_ = compute_dtype;
   drop_weight();
+  wait_for(packed.device());
   register_quantized_buffers(std::move(packed), std::move(scale), std::move(zero));
 }
 

@@ -33,6 +33,8 @@ struct Int4Operands {
     params.packed_codes = codes.const_data_ptr<uint8_t>();
     params.scales = scales.const_data_ptr();
     params.zeros = symmetric ? nullptr : zeros.const_data_ptr();
+    params.weight_is_fresh = !codes.is_same(packed) || !scales.is_same(weight_scales) ||
+                             (!symmetric && !zeros.is_same(*weight_zeros));
     params.tokens = in == 0 ? 0 : x.numel() / in;
     params.input = input.const_data_ptr();
   }

@@ -278,14 +278,13 @@ QuantizedLinearResult check_quantized_linear(bool small_only) {
   for (const Shape& shape : shapes) {
     for (const int64_t tokens : counts) check_all_types(shape, tokens, result);
   }
+  for (const int64_t tokens : {1, 8}) check_all_types({{8200}, 256, 128}, tokens, result);
   if (!small_only) {
     // Few tokens, several row tiles a block: turns of the warps, a ring that comes round, sums
     // added in sections, passes through the columns.
-    const std::vector<Shape> long_blocks = {{{8200}, 256, 128},
-                                            {{9000, 3001, 2999}, 512, 128},
-                                            {{4300}, 4224, 128},
-                                            {{20000}, 288, 32},
-                                            {{9000}, 2048, 128}};
+    const std::vector<Shape> long_blocks = {{{8200}, 256, 128},  {{9000, 3001, 2999}, 512, 128},
+                                            {{4300}, 4224, 128}, {{20000}, 288, 32},
+                                            {{9000}, 2048, 128}, {{49152}, 576, 32}};
     for (const Shape& shape : long_blocks) {
       for (const int64_t tokens : {1, 8, 16}) check_all_types(shape, tokens, result);
     }
@@ -299,6 +298,8 @@ QuantizedLinearResult check_quantized_linear(bool small_only) {
     check_all_types({{8321}, 512, 128}, 310, result);
     for (const int64_t tokens : {32, 64}) check_all_types({{17000}, 512, 128}, tokens, result);
     check_all_types({{64}, 14336, 128}, 5, result);
+    check_all_types({{14336}, 96, 32}, 640, result);  // the widest, several a block
+    check_all_types({{33}, 70400, 32}, 1, result);    // as many groups as there may be
   }
   return result;
 }

@@ -10,15 +10,17 @@ namespace nibble::kernels {
 /// codes times inputs are scaled, so that values are not rounded to the dtype before they are
 /// multiplied. Elsewhere on CUDA values are rounded to the dtype: as dequantize_cuda() does it or,
 /// for more than 16 tokens of a bfloat16 kAffineInt4 weight, code * scale + zero once, where
-/// dequantize_cuda() rounds the product too.
+/// dequantize_cuda() rounds the product too. A row of more groups than quantized_linear_cuda.h
+/// tells has few tokens multiplied as many.
 struct QuantizedLinearParams {
   GroupedMatrix weight;  ///< rows: out features, cols: in features; dtype: that of x and y
   const uint8_t* packed_codes = nullptr;  ///< [rows, cols / 2], numerics/pack_int4.h
   const void* scales = nullptr;           ///< [rows, cols / group_size], scale_dtype
   const void* zeros = nullptr;            ///< the same; null for kSymmetricInt4
   int64_t tokens = 0;
-  const void* input = nullptr;  ///< [tokens, cols]
-  void* output = nullptr;       ///< [tokens, rows]
+  const void* input = nullptr;   ///< [tokens, cols]
+  void* output = nullptr;        ///< [tokens, rows]
+  bool weight_is_fresh = false;  ///< on CUDA, see quantized_linear_cuda()
 };
 
 /// Whether quantized_linear_cpu() takes them: an int4 grid, group size a multiple of 8. It is meant

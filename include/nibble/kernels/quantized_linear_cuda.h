@@ -7,18 +7,20 @@ struct CUstream_st;
 namespace nibble::kernels {
 
 /// Whether quantized_linear_cuda() takes them on the current device: an int4 grid, bfloat16 or
-/// float16, group size a multiple of 32, buffers aligned to 16 bytes, and up to 16 tokens where the
-/// scales and zeros of 16 rows fit into shared memory (on an H200 those of 2,200 groups a row in
-/// bfloat16), on sm_90 (H100, H200) up to 2,048 tokens. For more it is faster to dequantize the
-/// weight and multiply.
+/// float16, group size a multiple of 32, buffers aligned to 16 bytes, and up to 16 tokens of fewer
+/// than 2^28 columns where the scales and zeros of 16 rows fit into shared memory (on an H200 those
+/// of 2,200 groups a row in bfloat16), on sm_90 (H100, H200) up to 2,048 tokens. For more it is
+/// faster to dequantize the weight and multiply.
 bool can_run_quantized_linear(const QuantizedLinearParams& params);
 
 /// On the current CUDA device; returns once the work is queued on `stream`. Up to 16 tokens, groups
 /// of a multiple of 128 columns have their sums scaled (quantized_linear.h).
 ///
-/// On sm_90 codes, scales and zeros are read while the kernel before this one on the stream may
-/// still run: no kernel that lets the next one begin early (cudaLaunchAttributeProgrammatic-
-/// StreamSerialization) may write them. None of this library's does. The input is read after it.
+/// On sm_90 codes, scales and zeros are read while kernels before this one on the stream may still
+/// run, or what they wrote is not visible yet; the input is read after them. So whatever wrote the
+/// weight must have ended, as the host knows from an event or a synchronisation, or an ordinary
+/// kernel or copy lies between. Else set `weight_is_fresh`: then the weight is read after them too,
+/// which takes up to 1.7 times as long.
 ///
 /// Throws Error for parameters that it does not take, when the launch fails and, in a build without
 /// CUDA, always.

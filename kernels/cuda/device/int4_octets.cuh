@@ -18,7 +18,7 @@ __device__ __forceinline__ uint4 octet_values(const Grid& grid, uint32_t codes) 
                     value_pair<T, S>(grid, __byte_perm(codes, odd, 0x7733)));
 }
 
-/// The grid of group `group` of all groups of a weight. Null `zeros` read as 0.
+/// The grid of group `group` of all groups of a weight. On a symmetric grid `zeros` is not read.
 template <class S, class Grid>
 __device__ __forceinline__ Grid grid_of_group(const void* scales, const void* zeros,
                                               uint32_t group) {

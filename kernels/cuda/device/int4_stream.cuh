@@ -50,6 +50,7 @@ struct StreamPlan {
   uint32_t grid_bytes;      ///< scales of all rows of a block
   Divider row_pieces;       ///< pieces of 16 bytes after which there is a gap of one
   bool lets_next_begin_first;
+  bool waits_first;  ///< before the weight is read
 };
 
 /// The rows of a block, and the warp's place among the others.
