@@ -68,6 +68,18 @@ void dispatch_grid(const GroupedMatrix& matrix, Body&& body) {
   });
 }
 
+template <class Grid>
+inline constexpr bool kIsInt4 = Grid::kMaxCode - Grid::kMinCode == 15.0f;
+
+/// As dispatch_grid(), for an int4 grid of bfloat16 or float16; does nothing for any other.
+template <class Body>
+void dispatch_16_bit_int4(const GroupedMatrix& matrix, Body&& body) {
+  dispatch_grid(matrix, [&](auto element, auto scale, auto grid) {
+    constexpr bool kIsFloat = std::is_same_v<typename decltype(element)::type, float>;
+    if constexpr (!kIsFloat && kIsInt4<typename decltype(grid)::type>) body(element, scale, grid);
+  });
+}
+
 /// Calls body(Tag<GradOutput>, Tag<GradInput>) for a matrix of element type D.
 template <class D, class Body>
 void dispatch_gradients(const FakeQuantBackwardParams& params, Tag<D> element, Body&& body) {

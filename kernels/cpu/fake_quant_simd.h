@@ -18,9 +18,6 @@ NIBBLE_HD T* offset(T* base, int64_t elements) {
   return base == nullptr ? nullptr : base + elements;
 }
 
-template <class Grid>
-constexpr bool kIsInt4 = Grid::kMaxCode - Grid::kMinCode == 15.0f;
-
 /// The values of an int4 group's codes: there are sixteen, so looking them up costs less than the
 /// formula for each element.
 template <class V, class D, class Out, class Grid>

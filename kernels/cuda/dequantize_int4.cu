@@ -1,5 +1,6 @@
+#include "../grid_dispatch.h"
 #include "dequantize_int4.h"
-#include "device/int4_octets.cuh"
+#include "device/int4_products.cuh"
 #include "device/overlap.cuh"
 #include "launch.h"
 
@@ -17,6 +18,28 @@ struct Octets {
   uint32_t count;
   Divider octets_per_group;
 };
+
+/// The values of consecutive columns whose codes are the nibbles of `codes`, with the bits of
+/// dequantize_cuda().
+template <class T, class S, class Grid>
+__device__ __forceinline__ uint4 octet_values(const Grid& grid, uint32_t codes) {
+  // Byte i holds columns 2 i and 2 i + 1: it goes to the lower half, shifted to the upper one.
+  const uint32_t odd = codes >> 4;
+  return make_uint4(value_pair<T, S>(grid, __byte_perm(codes, odd, 0x4400)),
+                    value_pair<T, S>(grid, __byte_perm(codes, odd, 0x5511)),
+                    value_pair<T, S>(grid, __byte_perm(codes, odd, 0x6622)),
+                    value_pair<T, S>(grid, __byte_perm(codes, odd, 0x7733)));
+}
+
+/// The grid of group `group` of all groups of a weight. On a symmetric grid `zeros` is not read.
+template <class S, class Grid>
+__device__ __forceinline__ Grid grid_of_group(const void* scales, const void* zeros,
+                                              uint32_t group) {
+  const float scale = static_cast<float>(static_cast<const S*>(scales)[group]);
+  const float zero =
+      Grid::kIsSymmetric ? 0.0f : static_cast<float>(static_cast<const S*>(zeros)[group]);
+  return restore_grid(Tag<Grid>{}, scale, zero);
+}
 
 /// A warp reads 128 and writes 512 consecutive bytes at once.
 template <class T, class S, class Grid>
@@ -67,12 +90,9 @@ bool can_dequantize_int4(const DequantizeParams& p) {
 }
 
 void dequantize_int4(const DequantizeParams& params, cudaStream_t stream) {
-  dispatch_grid(params.matrix, [&](auto element, auto scale, auto grid) {
-    using T = typename decltype(element)::type;
-    using Grid = typename decltype(grid)::type;
-    if constexpr (!std::is_same_v<T, float> && Grid::kMaxCode - Grid::kMinCode == 15.0f) {
-      launch<T, typename decltype(scale)::type, Grid>(params, stream);
-    }
+  dispatch_16_bit_int4(params.matrix, [&](auto element, auto scale, auto grid) {
+    launch<typename decltype(element)::type, typename decltype(scale)::type,
+           typename decltype(grid)::type>(params, stream);
   });
 }
 

@@ -248,14 +248,12 @@ bool can_run_stream(const QuantizedLinearParams& params) {
 
 void quantized_linears_stream(const QuantizedLinearParams* params, int64_t count,
                               cudaStream_t stream) {
-  dispatch_grid(params->weight, [&](auto element, auto scale, auto grid) {
+  dispatch_16_bit_int4(params->weight, [&](auto element, auto scale, auto grid) {
     using T = typename decltype(element)::type;
     using S = typename decltype(scale)::type;
     using Grid = typename decltype(grid)::type;
-    if constexpr (!std::is_same_v<T, float> && Grid::kMaxCode - Grid::kMinCode == 15.0f) {
-      scales_sums(params->weight) ? launch<T, S, Grid, true>(params, count, stream)
-                                  : launch<T, S, Grid, false>(params, count, stream);
-    }
+    scales_sums(params->weight) ? launch<T, S, Grid, true>(params, count, stream)
+                                : launch<T, S, Grid, false>(params, count, stream);
   });
 }
 

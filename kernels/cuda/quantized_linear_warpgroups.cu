@@ -220,12 +220,9 @@ bool can_run_warpgroups([[maybe_unused]] const QuantizedLinearParams& params) {
 }
 
 void quantized_linear_warpgroups(const QuantizedLinearParams& params, cudaStream_t stream) {
-  dispatch_grid(params.weight, [&](auto element, auto scale, auto grid) {
-    using T = typename decltype(element)::type;
-    using Grid = typename decltype(grid)::type;
-    if constexpr (!std::is_same_v<T, float> && Grid::kMaxCode - Grid::kMinCode == 15.0f) {
-      launch<T, typename decltype(scale)::type, Grid>(params, stream);
-    }
+  dispatch_16_bit_int4(params.weight, [&](auto element, auto scale, auto grid) {
+    launch<typename decltype(element)::type, typename decltype(scale)::type,
+           typename decltype(grid)::type>(params, stream);
   });
 }
 

@@ -2,13 +2,11 @@
 
 #include <cstdint>
 
+#include "shared_address.cuh"
+
 /// Copies from global to shared memory (cp.async) that a thread begins and later waits for; what is
 /// under way takes no registers. Only the thread that waits sees the bytes before a barrier.
 namespace nibble::kernels::cuda {
-
-__device__ __forceinline__ uint32_t shared_offset(const void* pointer) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
-}
 
 /// 16 bytes, past the L1 cache; the rest of the line is wanted next.
 __device__ __forceinline__ void copy_async(uint32_t to, const void* from) {

@@ -3,13 +3,11 @@
 #include <cstdint>
 #include <cuda.h>
 
+#include "shared_address.cuh"
+
 /// The copy engine of sm_90, the barriers that its copies arrive at. (PTX ISA,
 /// cp.async.bulk.tensor, mbarrier.)
 namespace nibble::kernels::cuda {
-
-__device__ __forceinline__ uint32_t shared_address(const void* pointer) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
-}
 
 /// A barrier in shared memory, at `address`. Its phases have parity 0, 1, 0, ...
 class CopyBarrier {

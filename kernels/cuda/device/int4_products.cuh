@@ -72,14 +72,19 @@ __device__ __forceinline__ uint32_t word(const uint4& codes, int index) {
 /// What lies between a nibble and the code that dequantize_centered() takes.
 constexpr float kCenter = 8.0f;
 
+/// The codes in the lowest four bits of either half of `pair`, less kCenter, without a conversion.
+__device__ __forceinline__ BFloat16x2 centered_pair(uint32_t pair) {
+  // 128 + nibble
+  const BFloat16x2 shifted = BFloat16x2::from_word(masked_or<0x000f000fu, 0x43004300u>(pair));
+  return subtract(shifted, BFloat16x2(128.0f + kCenter));
+}
+
 /// The values of the codes in the lowest four bits of either half of `pair`, rounded to T as
 /// dequantize_cuda() rounds them.
 template <class T, class S, class Grid>
 __device__ __forceinline__ uint32_t value_pair(const Grid& grid, uint32_t pair) {
   if constexpr (std::is_same_v<T, BFloat16> && std::is_same_v<S, BFloat16>) {
-    // 128 + nibble, without a conversion.
-    const BFloat16x2 shifted = BFloat16x2::from_word(masked_or<0x000f000fu, 0x43004300u>(pair));
-    return grid.dequantize_centered(subtract(shifted, BFloat16x2(128.0f + kCenter))).word;
+    return grid.dequantize_centered(centered_pair(pair)).word;
   } else {
     const auto value = [&](uint32_t bits) {
       // 2^23 + nibble

@@ -141,7 +141,7 @@ class CodeRing {
       const uint32_t tile_bytes = kTileRows * units_ * sizeof(uint4);
       const char* from[2] = {rows_ + min(offset_, last_offset_),
                              rows_ + min(offset_ + tile_bytes / 2, last_offset_)};
-      const uint32_t to = shared_offset(slots_) + copy_slot_;
+      const uint32_t to = shared_address(slots_) + copy_slot_;
 #pragma unroll
       for (int chunk = 0; chunk < Cut::kChunks; ++chunk) {
 #pragma unroll
@@ -176,7 +176,7 @@ class GridTable {
       : row_bytes_(plan.grid_row_bytes),
         zeros_(plan.grid_bytes),
         target_(static_cast<char*>(table)),
-        table_(shared_offset(table)) {}
+        table_(shared_address(table)) {}
 
   /// Begins to copy them: a group of its own. All threads of the block call it.
   __device__ void copy(const StreamBlock& block, const StreamPlan& plan, uint32_t groups) const {
@@ -204,7 +204,7 @@ class GridTable {
     for (uint32_t piece = threadIdx.x; piece * kPiece < bytes; piece += blockDim.x) {
       const uint32_t offset = (piece + plan.row_pieces.quotient(piece)) * kPiece;
       if ((piece + 1) * kPiece <= bytes) {
-        copy_async(shared_offset(to) + offset, from + piece * kPiece);
+        copy_async(shared_address(to) + offset, from + piece * kPiece);
       } else {  // nothing behind the last row is read
         for (uint32_t i = 0; i < bytes % kPiece; ++i) to[offset + i] = from[piece * kPiece + i];
       }

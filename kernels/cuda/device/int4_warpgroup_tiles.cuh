@@ -165,9 +165,7 @@ class RowGridReader {
 template <class T, class S, class Grid>
 __device__ __forceinline__ uint32_t value_pair_rounded_once(const Grid& grid, uint32_t pair) {
   if constexpr (std::is_same_v<T, BFloat16> && !Grid::kIsSymmetric) {
-    const BFloat16x2 shifted = BFloat16x2::from_word(masked_or<0x000f000fu, 0x43004300u>(pair));
-    return multiply_add(subtract(shifted, BFloat16x2(128.0f + kCenter)), BFloat16x2(grid.scale),
-                        BFloat16x2(grid.zero_point))
+    return multiply_add(centered_pair(pair), BFloat16x2(grid.scale), BFloat16x2(grid.zero_point))
         .word;
   } else {
     return value_pair<T, S>(grid, pair);
