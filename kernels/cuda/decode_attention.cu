@@ -13,31 +13,37 @@ int64_t head_chunks(const DecodeAttentionParams& p) {
   return ceil_divide(p.heads / p.kv_heads, kDecodeHeads);
 }
 
-/// Blocks that may share the keys of a head: enough for all multiprocessors, no more than there are
-/// keys for.
+/// Blocks that may share the keys of a head: a cluster, and where there may be more keys than that
+/// is for as many clusters as the multiprocessors have room for.
 int64_t splits(const DecodeAttentionParams& p) {
-  const int64_t wanted =
-      device_attribute(cudaDevAttrMultiProcessorCount) / (p.kv_heads * head_chunks(p));
-  return std::max<int64_t>(1, std::min(wanted, ceil_divide(p.capacity, kKeysPerBlock)));
+  const int64_t cluster = most_cluster_blocks();
+  const int64_t room = kDecodeBlocks * device_attribute(cudaDevAttrMultiProcessorCount) /
+                       (p.kv_heads * head_chunks(p) * cluster);
+  const int64_t wanted = ceil_divide(p.capacity, kKeysPerBlock * cluster);
+  return std::max<int64_t>(1, std::min(room, wanted)) * cluster;
 }
 
 template <class T, int head_dim>
-__global__ void __launch_bounds__(kDecodeWarps<head_dim>* kWarp)
-    decode_attention_kernel(const __grid_constant__ DecodeAttentionParams p, int group,
-                            int splits) {
+__global__ void __launch_bounds__(kDecodeWarps<head_dim>* kWarp, kDecodeBlocks)
+    decode_attention_kernel(const __grid_constant__ DecodeAttentionParams p, int group, int splits,
+                            int cluster_blocks) {
   __shared__ typename DecodeBlock<T, head_dim>::Shared shared;
   let_next_begin();
+  DecodeBlock<T, head_dim> block(p, group, splits, cluster_blocks, shared);
+  block.prefetch();
   wait_for_previous();
-  DecodeBlock<T, head_dim>(p, group, splits, shared).run();
+  block.run();
 }
 
 template <class T, int head_dim>
 void launch(const DecodeAttentionParams& p, cudaStream_t stream) {
-  const auto parts = static_cast<int>(splits(p));
-  launch_overlapping(
-      "decode_attention_kernel", decode_attention_kernel<T, head_dim>,
-      {static_cast<unsigned>(p.kv_heads * head_chunks(p) * parts), kDecodeWarps<head_dim> * kWarp},
-      stream, p, static_cast<int>(p.heads / p.kv_heads), parts);
+  const auto parts = static_cast<unsigned>(splits(p));
+  const auto heads = static_cast<unsigned>(p.kv_heads * head_chunks(p));
+  LaunchShape shape{heads * parts, kDecodeWarps<head_dim> * kWarp};
+  shape.cluster_blocks = most_cluster_blocks();
+  launch_overlapping("decode_attention_kernel", decode_attention_kernel<T, head_dim>, shape, stream,
+                     p, static_cast<int>(p.heads / p.kv_heads), static_cast<int>(parts),
+                     static_cast<int>(shape.cluster_blocks));
 }
 
 }  // namespace

@@ -25,26 +25,40 @@ inline int device_attribute(cudaDeviceAttr attribute) {
   return value;
 }
 
+/// Blocks of a cluster that every GPU with clusters has room for: 1 where there are none.
+inline unsigned most_cluster_blocks() {
+#if defined(NIBBLE_SM_90A)
+  return device_attribute(cudaDevAttrComputeCapabilityMajor) == 9 ? 8 : 1;
+#else
+  return 1;
+#endif
+}
+
 struct LaunchShape {
   unsigned blocks;
   unsigned threads;
   size_t shared_bytes = 0;
+  unsigned cluster_blocks = 1;  ///< more only on sm_90 (device/cluster.cuh)
 };
 
 /// Starts a kernel that may begin before the previous one ends (device/overlap.cuh).
 template <class... Params, class... Arguments>
 void launch_overlapping(const char* name, void (*kernel)(Params...), const LaunchShape& shape,
                         cudaStream_t stream, Arguments&&... arguments) {
-  cudaLaunchAttribute overlap;
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attributes[2];
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim = {shape.cluster_blocks, 1, 1};
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(shape.blocks);
   config.blockDim = dim3(shape.threads);
   config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = stream;
-  config.attrs = &overlap;
-  config.numAttrs = device_attribute(cudaDevAttrComputeCapabilityMajor) >= 9 ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = device_attribute(cudaDevAttrComputeCapabilityMajor) < 9 ? 0
+                    : shape.cluster_blocks == 1                             ? 1
+                                                                            : 2;
   const cudaError_t error =
       cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...);
   NIBBLE_CHECK(error == cudaSuccess, "CUDA kernel ", name,

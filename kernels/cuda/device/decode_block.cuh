@@ -1,23 +1,25 @@
 #pragma once
 
 #include "chunk.cuh"
+#include "cluster.cuh"
 #include "decode_heads.cuh"
 #include "online_softmax.cuh"
 
 /// What a block of the decode attention does: some of the keys of one key head, for up to four of
-/// the query heads that share it.
+/// the query heads that share it. Few keys are shared by the blocks of one cluster, which add their
+/// sums up in shared memory; more by all blocks, which do so in global memory.
 namespace nibble::kernels::cuda {
 
 constexpr int kDecodeHeads = 4;     ///< query heads of one key head that a block takes at once
-constexpr int kKeysPerBlock = 512;  ///< up to so many keys need no other block
+constexpr int kKeysPerBlock = 256;  ///< up to so many for each of its blocks, a cluster is enough
 constexpr int kKeysAhead = 2;       ///< that a lane reads together
-
-/// So that a block's sums fit its shared memory.
+constexpr int kDecodeBlocks = 2;    ///< that share a multiprocessor
+/// No more than kDecodeBlocks blocks have registers for, and one for each query head.
 template <int head_dim>
-constexpr int kDecodeWarps = 1024 / head_dim;
+constexpr int kDecodeWarps = head_dim == 64 ? 8 : 4;
 
-/// What a block leaves for the last one of its heads: [kv head][head chunk][split][kDecodeHeads],
-/// the values and after them `highest` and `weight`.
+/// What a block leaves for others of its heads: [kDecodeHeads], the values and after them `highest`
+/// and `weight`. In global memory [kv head][head chunk][split] of that.
 template <int head_dim>
 constexpr int64_t kPartialFloats = kDecodeHeads*(head_dim + 2);
 
@@ -25,18 +27,20 @@ constexpr int64_t kPartialFloats = kDecodeHeads*(head_dim + 2);
 struct KeyRange {
   int begin, end;  ///< of those in the cache
   bool has_new;    ///< and after them the new token's
-  int blocks;      ///< that have keys
+  int blocks;      ///< that share them: a cluster, or more blocks that all have some
 };
 
-__device__ __forceinline__ KeyRange keys_of_split(int position, int window, int split, int splits) {
+__device__ __forceinline__ KeyRange keys_of_split(int position, int window, int split, int splits,
+                                                  int cluster_blocks) {
   const int first = window > 0 && position >= window ? position + 1 - window : 0;
   const int keys = position + 1 - first;
   const int wanted = (keys + kKeysPerBlock - 1) / kKeysPerBlock;
-  const int blocks = min(wanted, splits);
+  const bool one_cluster = wanted <= cluster_blocks || splits == cluster_blocks;
+  const int blocks = one_cluster ? cluster_blocks : min(wanted, splits);
   const int per_split = (keys + blocks - 1) / blocks;
   const int begin = first + split * per_split, end = min(begin + per_split, position + 1);
   return {begin, min(end, position), begin <= position && end == position + 1,
-          (keys + per_split - 1) / per_split};
+          one_cluster ? cluster_blocks : (keys + per_split - 1) / per_split};
 }
 
 template <class T, int head_dim>
@@ -44,28 +48,55 @@ class DecodeBlock {
  public:
   static constexpr int kLanes = head_dim / kOctet;  ///< that share a key
   static constexpr int kKeys = kWarp / kLanes;      ///< that a warp reads at once
+  static constexpr int kElements = kDecodeHeads * head_dim;
   using Softmax = OnlineSoftmax<kOctet>;
 
   struct Shared {
     float queries[kDecodeHeads][head_dim];
     float key[head_dim];
     float merged[kDecodeWarps<head_dim>][kDecodeHeads][head_dim + 2];
+    float partial[kPartialFloats<head_dim>];
     bool is_last;
   };
 
-  __device__ DecodeBlock(const DecodeAttentionParams& p, int group, int splits, Shared& shared)
+  /// `splits` blocks have the same heads, a multiple of `cluster_blocks`.
+  __device__ DecodeBlock(const DecodeAttentionParams& p, int group, int splits, int cluster_blocks,
+                         Shared& shared)
       : p_(p),
         shared_(shared),
         group_(group),
         chunks_((group + kDecodeHeads - 1) / kDecodeHeads),
         splits_(splits),
+        cluster_blocks_(cluster_blocks),
         split_(static_cast<int>(blockIdx.x) % splits),
         chunk_(static_cast<int>(blockIdx.x) / splits % chunks_),
         kv_head_(static_cast<int>(blockIdx.x) / splits / chunks_) {}
 
+  /// Has the keys and values of this block brought into the L2 cache, which may be done before
+  /// earlier kernels have ended: a position that one of them still changes costs no more than time.
+  __device__ void prefetch() const {
+#if __CUDA_ARCH__ >= 900
+    constexpr int kLine = 128, kKeyLines = head_dim * static_cast<int>(sizeof(T)) / kLine;
+    const auto position = static_cast<int>(__ldcg(p_.position));
+    if (position < 0 || position >= p_.capacity) return;
+    const KeyRange keys =
+        keys_of_split(position, static_cast<int>(p_.window), split_, splits_, cluster_blocks_);
+    const int64_t begin = row_of(keys.begin) * static_cast<int64_t>(sizeof(T));
+    const int lines = (keys.end - keys.begin) * kKeyLines;
+    for (int i = static_cast<int>(threadIdx.x); i < lines; i += kDecodeWarps<head_dim> * kWarp) {
+      for (const void* cache : {p_.key_cache, p_.value_cache}) {
+        const char* line = static_cast<const char*>(cache) + begin + int64_t{i} * kLine;
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(line)));
+      }
+    }
+#endif
+  }
+
+  /// When earlier kernels have ended.
   __device__ void run() {
     const auto position = static_cast<int>(*p_.position);
-    const KeyRange keys = keys_of_split(position, static_cast<int>(p_.window), split_, splits_);
+    const KeyRange keys =
+        keys_of_split(position, static_cast<int>(p_.window), split_, splits_, cluster_blocks_);
     if (split_ >= keys.blocks) return;
     // The first keys are under way while the heads are rotated, later ones while others are used.
     constexpr int kStep = kKeysAhead * kDecodeWarps<head_dim> * kKeys;
@@ -75,14 +106,21 @@ class DecodeBlock {
     __syncthreads();
     load_queries();
     if (keys.has_new && chunk_ == 0) write_cache(position);
+    const bool has_keys = key - group_of_lane() < keys.end || (keys.has_new && warp() == 0);
     for (; key - group_of_lane() < keys.end; key += kStep) {
       const KeyValues now = next;
       next = read(key + kStep, keys.end);
       add_keys(now, key, keys.end);
     }
     if (keys.has_new && warp() == 0) add_new();
-    merge();
-    keys.blocks == 1 ? store_output() : hand_over(keys.blocks);
+    merge(has_keys);
+    if (keys.blocks == 1) {
+      store_output();
+    } else if (keys.blocks == cluster_blocks_) {
+      share_in_cluster();
+    } else {
+      hand_over(keys.blocks);
+    }
   }
 
  private:
@@ -185,13 +223,15 @@ class DecodeBlock {
     }
   }
 
-  /// Leaves the block's sums in shared memory, those of the first warp.
-  __device__ void merge() {
+  /// Leaves the warps' sums in shared memory.
+  __device__ void merge(bool has_keys) {
 #pragma unroll
     for (int head = 0; head < kDecodeHeads; ++head) {
+      if (has_keys) {
 #pragma unroll
-      for (int distance = kLanes; distance < kWarp; distance *= 2) {
-        softmax_[head].merge_lanes(distance);
+        for (int distance = kLanes; distance < kWarp; distance *= 2) {
+          softmax_[head].merge_lanes(distance);
+        }
       }
       if (group_of_lane() != 0) continue;
       float* merged = shared_.merged[warp()][head];
@@ -205,23 +245,24 @@ class DecodeBlock {
     __syncthreads();
   }
 
-  /// Element `at` of [kDecodeHeads][head_dim], merged over parts kPartialFloats apart.
+  /// Element `at` of [kDecodeHeads][head_dim], merged over `count` parts; read(part, i) is float i
+  /// of kPartialFloats.
   struct Merged {
     float value, highest, weight;
   };
-  __device__ static Merged merge_parts(const float* parts, int count, int at) {
-    constexpr int kStride = kPartialFloats<head_dim>;
-    const float* part = parts + at / head_dim * (head_dim + 2);
+  template <class Read>
+  __device__ static Merged merge_parts(int count, int at, Read&& read) {
+    const int head = at / head_dim * (head_dim + 2);
     Merged result = {0, -__builtin_inff(), 0};
 #pragma unroll 8
     for (int i = 0; i < count; ++i) {
-      result.highest = fmaxf(result.highest, part[i * kStride + head_dim]);
+      result.highest = fmaxf(result.highest, read(i, head + head_dim));
     }
 #pragma unroll 8
     for (int i = 0; i < count; ++i) {
-      const float factor = Softmax::rescaling(part[i * kStride + head_dim], result.highest);
-      result.weight = fmaf(factor, part[i * kStride + head_dim + 1], result.weight);
-      result.value = fmaf(factor, part[i * kStride + at % head_dim], result.value);
+      const float factor = Softmax::rescaling(read(i, head + head_dim), result.highest);
+      result.weight = fmaf(factor, read(i, head + head_dim + 1), result.weight);
+      result.value = fmaf(factor, read(i, head + at % head_dim), result.value);
     }
     return result;
   }
@@ -232,15 +273,48 @@ class DecodeBlock {
         T(merged.value / merged.weight);
   }
 
+  /// Calls body(at) for elements [begin, end) of [kDecodeHeads][head_dim].
+  template <class Body>
+  __device__ static void for_elements(int begin, int end, Body&& body) {
+    for (int at = begin + static_cast<int>(threadIdx.x); at < end;
+         at += kDecodeWarps<head_dim> * kWarp) {
+      body(at);
+    }
+  }
+
   __device__ Merged merged_warps(int at) const {
-    return merge_parts(&shared_.merged[0][0][0], kDecodeWarps<head_dim>, at);
+    const float* parts = &shared_.merged[0][0][0];
+    return merge_parts(kDecodeWarps<head_dim>, at,
+                       [&](int part, int i) { return parts[part * kPartialFloats<head_dim> + i]; });
   }
 
   __device__ void store_output() const {
-    for (int at = static_cast<int>(threadIdx.x); at < kDecodeHeads * head_dim;
-         at += kDecodeWarps<head_dim> * kWarp) {
-      store(at, merged_warps(at));
-    }
+    for_elements(0, kElements, [&](int at) { store(at, merged_warps(at)); });
+  }
+
+  __device__ void leave_partial(float* partial) const {
+    for_elements(0, kElements, [&](int at) {
+      const Merged merged = merged_warps(at);
+      float* head = partial + at / head_dim * (head_dim + 2);
+      head[at % head_dim] = merged.value;
+      if (at % head_dim == 0) {
+        head[head_dim] = merged.highest;
+        head[head_dim + 1] = merged.weight;
+      }
+    });
+  }
+
+  /// Each block of the cluster stores a part of the output.
+  __device__ void share_in_cluster() {
+    leave_partial(shared_.partial);
+    cluster_barrier();
+    const int share = kElements / cluster_blocks_;
+    for_elements(split_ * share, (split_ + 1) * share, [&](int at) {
+      store(at, merge_parts(cluster_blocks_, at, [&](int block, int i) {
+              return load_from_cluster(shared_.partial + i, block);
+            }));
+    });
+    cluster_barrier();  // the others may still read this block's sums
   }
 
   /// Leaves the sums for the block of these heads that is done last; that one merges them in their
@@ -250,17 +324,7 @@ class DecodeBlock {
     auto* counters = static_cast<int*>(p_.scratch);
     float* partials = reinterpret_cast<float*>(counters + (p_.kv_heads * chunks_ + 3) / 4 * 4) +
                       int64_t{heads} * splits_ * kPartialFloats<head_dim>;
-    float* mine = partials + split_ * kPartialFloats<head_dim>;
-    for (int at = static_cast<int>(threadIdx.x); at < kDecodeHeads * head_dim;
-         at += kDecodeWarps<head_dim> * kWarp) {
-      const Merged merged = merged_warps(at);
-      float* head = mine + at / head_dim * (head_dim + 2);
-      head[at % head_dim] = merged.value;
-      if (at % head_dim == 0) {
-        head[head_dim] = merged.highest;
-        head[head_dim + 1] = merged.weight;
-      }
-    }
+    leave_partial(partials + split_ * kPartialFloats<head_dim>);
     __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -270,15 +334,16 @@ class DecodeBlock {
     __syncthreads();
     if (!shared_.is_last) return;
     __threadfence();
-    for (int at = static_cast<int>(threadIdx.x); at < kDecodeHeads * head_dim;
-         at += kDecodeWarps<head_dim> * kWarp) {
-      store(at, merge_parts(partials, blocks, at));
-    }
+    for_elements(0, kElements, [&](int at) {
+      store(at, merge_parts(blocks, at, [&](int part, int i) {
+              return partials[part * kPartialFloats<head_dim> + i];
+            }));
+    });
   }
 
   const DecodeAttentionParams& p_;
   Shared& shared_;
-  int group_, chunks_, splits_, split_, chunk_, kv_head_;
+  int group_, chunks_, splits_, cluster_blocks_, split_, chunk_, kv_head_;
   float queries_[kDecodeHeads][kOctet];
   Softmax softmax_[kDecodeHeads];
 };
