@@ -1,10 +1,8 @@
 #include <nibble/kernels/add_rms_norm_cuda.h>
 
 #include "../grid_dispatch.h"
-#include "device/chunk.cuh"
-#include "device/extremes.cuh"
 #include "device/overlap.cuh"
-#include "device/sums.cuh"
+#include "device/rms_norm_row.cuh"
 #include "launch.h"
 
 namespace nibble::kernels {
@@ -18,39 +16,19 @@ constexpr int64_t kMostThreads = 1024;
 template <class T>
 __global__ void __launch_bounds__(kMostThreads) add_rms_norm_kernel(AddRmsNormParams p) {
   extern __shared__ uint4 shared[];
+  __shared__ float sums[kWarp];
   auto* row = reinterpret_cast<WordsOf<T, kOctet>*>(shared);
   let_next_begin();
   wait_for_previous();
   const int64_t first = blockIdx.x * p.cols;
   T* residual = static_cast<T*>(p.residual) + first;
-  const auto step = static_cast<int64_t>(blockDim.x) * kOctet;
-  float squares = 0;
-  for (int64_t col = threadIdx.x * kOctet; col < p.cols; col += step) {
-    Chunk<float, kOctet> x;
-    load(residual + col, x);
-    if (p.update != nullptr) {
-      Chunk<float, kOctet> update;
-      load(static_cast<const T*>(p.update) + first + col, update);
-#pragma unroll
-      for (int i = 0; i < kOctet; ++i) {
-        x.lanes[i] = static_cast<float>(T(x.lanes[i] + update.lanes[i]));
-      }
-      store(x, residual + col);
-    }
-    row[col / kOctet] = words_of<T>(x);
-#pragma unroll
-    for (int i = 0; i < kOctet; ++i) squares = fmaf(x.lanes[i], x.lanes[i], squares);
-  }
-  const float mean = sum_of_block(squares) / static_cast<float>(p.cols);
-  const float factor = rsqrtf(mean + p.eps);
-  for (int64_t col = threadIdx.x * kOctet; col < p.cols; col += step) {
-    Chunk<float, kOctet> x, weight;
-    load(reinterpret_cast<const T*>(row + col / kOctet), x);
-    load(static_cast<const T*>(p.weight) + col, weight);
-#pragma unroll
-    for (int i = 0; i < kOctet; ++i) x.lanes[i] = x.lanes[i] * factor * weight.lanes[i];
-    store(x, static_cast<T*>(p.output) + first + col);
-  }
+  T* output = static_cast<T*>(p.output) + first;
+  const RmsNormRow<T> norm = {residual, offset(static_cast<const T*>(p.update), first),
+                              static_cast<const T*>(p.weight), p.eps,
+                              static_cast<uint32_t>(p.cols)};
+  norm.run(
+      row, sums, [&](const auto& x, uint32_t col) { store(x, residual + col); },
+      [&](const auto& x, uint32_t col) { store(x, output + col); });
 }
 
 }  // namespace

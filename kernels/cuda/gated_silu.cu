@@ -1,7 +1,7 @@
 #include <nibble/kernels/gated_silu_cuda.h>
 
 #include "../grid_dispatch.h"
-#include "device/chunk.cuh"
+#include "device/gated_silu.cuh"
 #include "device/overlap.cuh"
 #include "launch.h"
 
@@ -17,15 +17,8 @@ __global__ void __launch_bounds__(kThreads) gated_silu_kernel(GatedSiluParams p)
   wait_for_previous();
   const int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kOctet;
   if (at >= p.elements) return;
-  Chunk<float, kOctet> gate, up;
-  load(static_cast<const T*>(p.gate) + at, gate);
-  load(static_cast<const T*>(p.up) + at, up);
-#pragma unroll
-  for (int i = 0; i < kOctet; ++i) {
-    const float x = gate.lanes[i];
-    gate.lanes[i] = static_cast<float>(T(x / (1.0f + expf(-x)))) * up.lanes[i];
-  }
-  store(gate, static_cast<T*>(p.output) + at);
+  store(gated_silu(static_cast<const T*>(p.gate) + at, static_cast<const T*>(p.up) + at),
+        static_cast<T*>(p.output) + at);
 }
 
 }  // namespace

@@ -40,10 +40,33 @@ void quantized_linears_cuda(const QuantizedLinearParams* params, int64_t count,
                count, " products of ", params->tokens, " tokens, the first weight [", weight.rows,
                ", ", weight.cols, "] in groups of ", weight.group_size);
   if (cuda::can_run_stream(*params)) {
-    cuda::quantized_linears_stream(params, count, stream);
+    cuda::quantized_linears_stream(params, count, /*source=*/{}, stream);
     return;
   }
   for (int64_t i = 0; i < count; ++i) cuda::quantized_linear_warpgroups(params[i], stream);
+}
+
+bool can_run_quantized_linears(const TokenSource& source, const QuantizedLinearParams* params,
+                               int64_t count) {
+  const InputNorm& norm = source.norm;
+  const InputGate& gate = source.gate;
+  const auto aligned = [](const void* address) { return cuda::is_aligned(address, 16); };
+  return source.is_given() && aligned(norm.residual) && aligned(norm.update) &&
+         aligned(norm.weight) && aligned(norm.sum) && aligned(gate.gate) && aligned(gate.up) &&
+         can_run_quantized_linears(params, count) &&
+         std::all_of(params, params + count, [&](const QuantizedLinearParams& product) {
+           return cuda::can_run_stream(product, source);
+         });
+}
+
+void quantized_linears_cuda(const TokenSource& source, const QuantizedLinearParams* params,
+                            int64_t count, CUstream_st* stream) {
+  const GroupedMatrix& weight = params->weight;
+  NIBBLE_CHECK(can_run_quantized_linears(source, params, count),
+               "quantized_linears_cuda makes no input for ", count, " products of ", params->tokens,
+               " tokens, the first weight [", weight.rows, ", ", weight.cols, "] in groups of ",
+               weight.group_size);
+  cuda::quantized_linears_stream(params, count, source, stream);
 }
 
 void quantized_linear_cuda(const QuantizedLinearParams& params, CUstream_st* stream) {

@@ -1,3 +1,4 @@
+#include "device/input_row.cuh"
 #include "device/int4_held_input.cuh"
 #include "device/overlap.cuh"
 #include "quantized_linear_stream.h"
@@ -128,12 +129,15 @@ __global__ void __launch_bounds__(Cut::kThreads, Cut::kBlocks)
   if (plan.lets_next_begin_first) let_next_begin();
   const StreamBlock block = StreamBlock::here(p, plan);
   const uint32_t warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp, lane = threadIdx.x % kWarp;
-  uint4* const rings = shared + plan.grid_bytes * (Grid::kIsSymmetric ? 1 : 2) / kLine;
+  uint4* const table = shared + input_row_bytes(p) / kLine;
+  uint4* const rings = table + plan.grid_bytes * (Grid::kIsSymmetric ? 1 : 2) / kLine;
   uint4* const inputs = rings + warps * (Cut::kRingBytes / kLine);
   auto* const kept = reinterpret_cast<float*>(inputs + warps * (Cut::kInputBytes / kLine));
 
   if (plan.waits_first) wait_for_previous();
-  const GridTable<S, Grid> grids(plan, shared);
+  const InputRow<T> row(p, shared);
+  row.copy_weight();
+  const GridTable<S, Grid> grids(plan, table);
   grids.copy(block, plan, p.columns.groups);
   CodeRing<Cut> ring(block, plan, p.columns, rings);
   wait_for_copy_groups<Cut::kSlots>();
@@ -141,13 +145,14 @@ __global__ void __launch_bounds__(Cut::kThreads, Cut::kBlocks)
   wait_for_previous();
   if (!plan.lets_next_begin_first) let_next_begin();
 
+  row.make();
   HeldInput<T, Cut> input(inputs + warp * (Cut::kInputBytes / kLine));
   for (uint32_t section = 0; section < block.tiles; section += plan.section_tiles) {
     const uint32_t end = min(section + plan.section_tiles, block.tiles);
     for (uint32_t pass = 0; pass < plan.passes; ++pass) {
       const uint32_t first_chunk = block.chunk<Cut>(plan, pass);
       if (section == 0) {  // there is one section where there are more passes
-        input.template read<scales_sums>(p.input, p.tokens, p.columns.units, first_chunk);
+        input.template read<scales_sums>(row.input(), p.tokens, p.columns.units, first_chunk);
       }
       uint32_t places[Cut::kChunks];
 #pragma unroll
@@ -177,9 +182,10 @@ __global__ void __launch_bounds__(Cut::kThreads, Cut::kBlocks)
   }
 }
 
-Int4Products products_of(const QuantizedLinearParams* params, int64_t count) {
+Int4Products products_of(const QuantizedLinearParams* params, int64_t count,
+                         const TokenSource& source) {
   Int4Products result = {
-      {}, columns_of(params->weight), static_cast<uint32_t>(params->tokens), params->input};
+      {}, columns_of(params->weight), static_cast<uint32_t>(params->tokens), params->input, source};
   for (int64_t i = 0; i < count; ++i) {
     Int4Product& product = result.products[i];
     product.codes = reinterpret_cast<const uint4*>(params[i].packed_codes);
@@ -207,10 +213,11 @@ void choose_cut(const QuantizedLinearParams& params, Body&& body) {
 }
 
 template <class T, class S, class Grid, bool scales_sums>
-void launch(const QuantizedLinearParams* params, int64_t count, cudaStream_t stream) {
+void launch(const QuantizedLinearParams* params, int64_t count, const TokenSource& source,
+            cudaStream_t stream) {
   choose_cut<scales_sums>(*params, [&](auto cut) {
     using Cut = decltype(cut);
-    Int4Products products = products_of(params, count);
+    Int4Products products = products_of(params, count, source);
     auto launch = plan_stream<Cut>(products, count, sizeof(S), !Grid::kIsSymmetric);
     NIBBLE_CHECK(launch, "quantized_linear_stream_kernel needs more shared memory for ",
                  products.columns.groups, " groups a row than this GPU has");
@@ -230,12 +237,13 @@ void launch(const QuantizedLinearParams* params, int64_t count, cudaStream_t str
 
 }  // namespace
 
-bool can_run_stream(const QuantizedLinearParams& params) {
+bool can_run_stream(const QuantizedLinearParams& params, const TokenSource& source) {
   constexpr int64_t kMostTokens = 16, kMostCols = int64_t{1} << 28;  // offsets have 32 bits
   if (params.tokens > kMostTokens || params.weight.cols >= kMostCols) return false;
+  if (source.is_given() && params.tokens != 1) return false;
   bool fits = false;
   const auto try_plan = [&](auto cut) {
-    Int4Products products = products_of(&params, 1);
+    Int4Products products = products_of(&params, 1, source);
     fits = plan_stream<decltype(cut)>(products, 1,
                                       static_cast<size_t>(bytes_of(params.weight.scale_dtype)),
                                       params.weight.grid == GridKind::kAffineInt4)
@@ -247,13 +255,13 @@ bool can_run_stream(const QuantizedLinearParams& params) {
 }
 
 void quantized_linears_stream(const QuantizedLinearParams* params, int64_t count,
-                              cudaStream_t stream) {
+                              const TokenSource& source, cudaStream_t stream) {
   dispatch_16_bit_int4(params->weight, [&](auto element, auto scale, auto grid) {
     using T = typename decltype(element)::type;
     using S = typename decltype(scale)::type;
     using Grid = typename decltype(grid)::type;
-    scales_sums(params->weight) ? launch<T, S, Grid, true>(params, count, stream)
-                                : launch<T, S, Grid, false>(params, count, stream);
+    scales_sums(params->weight) ? launch<T, S, Grid, true>(params, count, source, stream)
+                                : launch<T, S, Grid, false>(params, count, source, stream);
   });
 }
 

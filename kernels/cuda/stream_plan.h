@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "device/input_row.cuh"
 #include "device/int4_stream.cuh"
 #include "launch.h"
 
@@ -67,11 +68,12 @@ std::optional<StreamLaunch> plan_stream(Int4Products& products, int64_t count, s
   const size_t grid_row_bytes = row_bytes + (has_gaps ? kPiece : 0);
   const size_t tile_grid_bytes = kTileRows * grid_row_bytes * (has_zeros ? 2 : 1);
   const size_t tile_sum_bytes = static_cast<size_t>(across) * Cut::kSums * sizeof(float);
-  const size_t warp_bytes = warps * (Cut::kRingBytes + Cut::kInputBytes);
+  const size_t input_bytes =
+      input_row_bytes(products) + warps * (Cut::kRingBytes + Cut::kInputBytes);
   // Passes add to the sums of all tiles; with one, sums of a few tiles at a time are enough.
   const size_t least_sum_bytes = passes > 1 ? 0 : static_cast<size_t>(down) * tile_sum_bytes;
-  if (shared_bytes < warp_bytes + least_sum_bytes) return std::nullopt;
-  const size_t most_tiles = (shared_bytes - warp_bytes - least_sum_bytes) /
+  if (shared_bytes < input_bytes + least_sum_bytes) return std::nullopt;
+  const size_t most_tiles = (shared_bytes - input_bytes - least_sum_bytes) /
                             (tile_grid_bytes + (passes > 1 ? tile_sum_bytes : 0));
   if (most_tiles == 0) return std::nullopt;
 
@@ -84,7 +86,7 @@ std::optional<StreamLaunch> plan_stream(Int4Products& products, int64_t count, s
     const uint32_t blocks = share_out(products, count, wanted, longest);
     if (longest > most_tiles) continue;  // shares are rounded up
     const size_t grid_bytes = longest * tile_grid_bytes;
-    const size_t room = (shared_bytes - warp_bytes - grid_bytes) / tile_sum_bytes;
+    const size_t room = (shared_bytes - input_bytes - grid_bytes) / tile_sum_bytes;
     const uint32_t section = room >= longest ? longest : static_cast<uint32_t>(room / down * down);
     const StreamPlan plan = {
         static_cast<uint32_t>(across), static_cast<uint32_t>(down), static_cast<uint32_t>(passes),
@@ -97,7 +99,7 @@ std::optional<StreamLaunch> plan_stream(Int4Products& products, int64_t count, s
         /*waits_first=*/false};
     return StreamLaunch{plan,
                         {blocks, static_cast<unsigned>(warps * kWarp),
-                         grid_bytes + warp_bytes + section * tile_sum_bytes}};
+                         grid_bytes + input_bytes + section * tile_sum_bytes}};
   }
 }
 

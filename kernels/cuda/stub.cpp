@@ -27,6 +27,13 @@ bool can_run_quantized_linears(const QuantizedLinearParams*, int64_t) { return f
 void quantized_linears_cuda(const QuantizedLinearParams*, int64_t, CUstream_st*) {
   fail_without_cuda();
 }
+bool can_run_quantized_linears(const TokenSource&, const QuantizedLinearParams*, int64_t) {
+  return false;
+}
+void quantized_linears_cuda(const TokenSource&, const QuantizedLinearParams*, int64_t,
+                            CUstream_st*) {
+  fail_without_cuda();
+}
 bool can_run_add_rms_norm(const AddRmsNormParams&) { return false; }
 void add_rms_norm_cuda(const AddRmsNormParams&, CUstream_st*) { fail_without_cuda(); }
 bool can_run_gated_silu(const GatedSiluParams&) { return false; }

@@ -82,23 +82,24 @@ void AttentionImpl::build(const ParameterSource& source) {
   k_norm = add_norm("k_norm");
 }
 
-AttentionImpl::Heads AttentionImpl::project(const Tensor& input) {
+AttentionImpl::Heads AttentionImpl::project(const nn::SharedInput& input) {
   const auto split_heads = [&](const Tensor& projected) {
     return projected.unflatten(-1, {-1, config_.head_dim});
   };
   if (config_.fused_projections) {
+    const auto projected = nn::LinearImpl::forward_together({qkv_proj.get()}, input);
     const auto parts =
-        split_heads(qkv_proj->forward(input))
+        split_heads(projected[0])
             .split_with_sizes({config_.num_heads, config_.num_kv_heads, config_.num_kv_heads}, 2);
     return {parts[0], parts[1], parts[2]};
   }
-  const auto projected = nn::LinearImpl::forward_together(
-      {q_proj.get(), k_proj.get(), v_proj.get()}, nn::SharedInput(input));
+  const auto projected =
+      nn::LinearImpl::forward_together({q_proj.get(), k_proj.get(), v_proj.get()}, input);
   return {split_heads(projected[0]), split_heads(projected[1]), split_heads(projected[2])};
 }
 
 Tensor AttentionImpl::forward(const Tensor& input, const AttentionContext& context) {
-  Heads heads = project(input);
+  Heads heads = project(nn::SharedInput(input));
   if (config_.query_key_norm) {
     heads.query = q_norm->forward(heads.query);
     heads.key = k_norm->forward(heads.key);

@@ -70,7 +70,8 @@ DecodeStep::DecodeStep(CausalLMImpl& model, const KVCache& cache)
   scratch_ = ops::decode_attention_scratch(config.num_heads, cache.layer(0).first[0]);
 }
 
-Tensor DecodeStep::attend(AttentionImpl& attention, const Tensor& normed, int64_t layer) const {
+Tensor DecodeStep::attend(AttentionImpl& attention, const nn::SharedInput& normed,
+                          int64_t layer) const {
   const auto projected = attention.project(normed);
   ops::DecodeAttention inputs = decode_attention_of(model_, layer, cache_, rotations_, position_);
   inputs.query = projected.query[0][0];
@@ -87,12 +88,15 @@ Tensor DecodeStep::logits() {
   std::optional<Tensor> update;
   for (size_t i = 0; i < decoder.layers->size(); ++i) {
     auto& layer = *decoder.layers[i]->as<DecoderLayerImpl>();
-    const Tensor normed = ops::add_rms_norm(hidden, update, layer.input_layernorm->weight, eps);
+    const nn::SharedInput normed(
+        nn::PendingNorm{hidden, update, layer.input_layernorm->weight, eps});
     update = attend(*layer.self_attn, normed, static_cast<int64_t>(i));
-    const Tensor attended =
-        ops::add_rms_norm(hidden, update, layer.post_attention_layernorm->weight, eps);
+    const nn::SharedInput attended(
+        nn::PendingNorm{normed.residual(), update, layer.post_attention_layernorm->weight, eps});
     const auto [gate, up] = layer.mlp->project(attended);
-    update = layer.mlp->down_proj->forward(ops::gated_silu(gate, up));
+    hidden = attended.residual();
+    const nn::SharedInput gated(nn::PendingGate{gate, up});
+    update = nn::LinearImpl::forward_together({layer.mlp->down_proj.get()}, gated)[0];
   }
   return model_.logits(ops::add_rms_norm(hidden, update, decoder.norm->weight, eps)[0][0]);
 }

@@ -92,18 +92,18 @@ Tensor gated(Activation activation, const Tensor& gate, const Tensor& up) {
 
 }  // namespace
 
-std::pair<Tensor, Tensor> GatedMLPImpl::project(const Tensor& input) {
+std::pair<Tensor, Tensor> GatedMLPImpl::project(const nn::SharedInput& input) {
   if (config_.fused_projections) {
-    const auto halves = gate_up_proj->forward(input).chunk(2, -1);
+    const auto both = nn::LinearImpl::forward_together({gate_up_proj.get()}, input);
+    const auto halves = both[0].chunk(2, -1);
     return {halves[0], halves[1]};
   }
-  const auto both =
-      nn::LinearImpl::forward_together({gate_proj.get(), up_proj.get()}, nn::SharedInput(input));
+  const auto both = nn::LinearImpl::forward_together({gate_proj.get(), up_proj.get()}, input);
   return {both[0], both[1]};
 }
 
 Tensor GatedMLPImpl::forward(const Tensor& input) {
-  const auto [gate, up] = project(input);
+  const auto [gate, up] = project(nn::SharedInput(input));
   return down_proj->forward(gated(config_.activation, gate, up));
 }
 

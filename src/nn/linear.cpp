@@ -40,21 +40,6 @@ void convert_tensor(Tensor& tensor, const Convert& convert) {
 
 }  // namespace
 
-const Tensor& SharedInput::fake_quantized() const {
-  if (!fake_quantized_.defined()) {
-    fake_quantized_ = ops::fake_quantize_activation(value_, ops::matmul_dtype(value_));
-  }
-  return fake_quantized_;
-}
-
-const SharedInput::Quantized& SharedInput::quantized() const {
-  if (!quantized_.codes.defined()) {
-    std::tie(quantized_.codes, quantized_.scales, quantized_.zeros) =
-        ops::quantize_activation(value_);
-  }
-  return quantized_;
-}
-
 LinearImpl::LinearImpl(const torch::nn::LinearOptions& linear_options) : options(linear_options) {
   reset();
 }
@@ -123,17 +108,16 @@ Tensor LinearImpl::forward_shared(const SharedInput& input) {
 
 std::vector<Tensor> LinearImpl::forward_together(c10::ArrayRef<LinearImpl*> linears,
                                                  const SharedInput& input) {
-  const Tensor& value = input.value();
+  const Tensor& like = input.like();
   const LinearImpl& first = *linears.front();
-  const bool in_one_launch = value.is_cuda() &&
-                             std::all_of(linears.begin(), linears.end(),
-                                         [&](const LinearImpl* linear) {
-                                           return linear->state_ == LinearState::kQuantized &&
-                                                  linear->computes_like(first) &&
-                                                  linear->runs_inference();
-                                         }) &&
-                             value.scalar_type() == first.compute_dtype_ &&
-                             ops::matmul_dtype(value) == first.compute_dtype_;
+  const bool in_one_launch =
+      like.is_cuda() &&
+      std::all_of(linears.begin(), linears.end(),
+                  [&](const LinearImpl* linear) {
+                    return linear->state_ == LinearState::kQuantized &&
+                           linear->computes_like(first) && linear->runs_inference();
+                  }) &&
+      like.scalar_type() == first.compute_dtype_ && ops::matmul_dtype(like) == first.compute_dtype_;
   std::vector<Tensor> outputs;
   if (!in_one_launch) {
     for (LinearImpl* linear : linears) outputs.push_back(linear->forward_shared(input));
@@ -145,9 +129,10 @@ std::vector<Tensor> LinearImpl::forward_together(c10::ArrayRef<LinearImpl*> line
     scales.push_back(linear->scales);
     if (linear->zeros.defined()) zeros.push_back(linear->zeros);
   }
-  outputs =
-      ops::quantized_linears(first.spec_->quantizes_activations() ? input.fake_quantized() : value,
-                             packed, scales, zeros, is_symmetric(*first.spec_));
+  const bool symmetric = is_symmetric(*first.spec_);
+  outputs = first.spec_->quantizes_activations()
+                ? ops::quantized_linears(input.fake_quantized(), packed, scales, zeros, symmetric)
+                : input.quantized_linears(packed, scales, zeros, symmetric);
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (linears[i]->bias.defined()) outputs[i].add_(linears[i]->bias);
   }

@@ -1,13 +1,12 @@
 #include <nibble/core/error.h>
 #include <nibble/ops/decode.h>
-#include <nibble/ops/fake_quant.h>
 
 #include <ATen/Functions.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/library.h>
 
+#include "decode_checks.h"
 #include "fake_quant_calls.h"
-#include "int4_operands.h"
 #include "launch.h"
 #include "product.h"
 
@@ -16,18 +15,6 @@ namespace {
 
 using at::Tensor;
 using OptionalTensor = std::optional<Tensor>;
-
-void check_norm(const Tensor& residual, const OptionalTensor& update, const Tensor& weight) {
-  NIBBLE_CHECK(residual.dim() >= 1 && residual.is_contiguous(),
-               "residual must be contiguous [..., n], got ", residual.sizes());
-  NIBBLE_CHECK(weight.dim() == 1 && weight.size(0) == residual.size(-1) &&
-                   weight.scalar_type() == residual.scalar_type(),
-               "weight must be ", residual.scalar_type(), " [", residual.size(-1), "], got ",
-               weight.scalar_type(), " ", weight.sizes());
-  NIBBLE_CHECK(!is_given(update) || (update->sizes() == residual.sizes() &&
-                                     update->scalar_type() == residual.scalar_type()),
-               "update must be ", residual.scalar_type(), " ", residual.sizes(), " like residual");
-}
 
 Tensor add_rms_norm_any(Tensor& residual, const OptionalTensor& update, const Tensor& weight,
                         double eps) {
@@ -56,12 +43,6 @@ Tensor add_rms_norm_cuda(Tensor& residual, const OptionalTensor& update, const T
   }
   launch_cuda(params, residual.device());
   return output;
-}
-
-void check_gate(const Tensor& gate, const Tensor& up) {
-  NIBBLE_CHECK(gate.sizes() == up.sizes() && gate.scalar_type() == up.scalar_type(), "gate is ",
-               gate.scalar_type(), " ", gate.sizes(), ", up must be too; got ", up.scalar_type(),
-               " ", up.sizes());
 }
 
 Tensor gated_silu_any(const Tensor& gate, const Tensor& up) {
@@ -108,66 +89,6 @@ Tensor greedy_token_cuda(const Tensor& logits) {
   return token;
 }
 
-std::vector<Tensor> one_by_one(const Tensor& x, at::TensorList packed, at::TensorList scales,
-                               at::TensorList zeros, bool symmetric) {
-  std::vector<Tensor> outputs;
-  for (size_t i = 0; i < packed.size(); ++i) {
-    outputs.push_back(quantized_linear(x, packed[i], scales[i],
-                                       symmetric ? OptionalTensor() : OptionalTensor(zeros[i]), {},
-                                       symmetric));
-  }
-  return outputs;
-}
-
-void check_lists(at::TensorList packed, at::TensorList scales, at::TensorList zeros,
-                 bool symmetric) {
-  NIBBLE_CHECK(!packed.empty() && scales.size() == packed.size() &&
-                   zeros.size() == (symmetric ? 0 : packed.size()),
-               "quantized_linears takes a packed weight, scales and, on the asymmetric grid, zeros "
-               "for each product; got ",
-               packed.size(), ", ", scales.size(), " and ", zeros.size());
-}
-
-std::vector<Tensor> quantized_linears_any(const Tensor& x, at::TensorList packed,
-                                          at::TensorList scales, at::TensorList zeros,
-                                          bool symmetric) {
-  check_lists(packed, scales, zeros, symmetric);
-  return one_by_one(x, packed, scales, zeros, symmetric);
-}
-
-std::vector<Tensor> quantized_linears_cuda(const Tensor& x, at::TensorList packed,
-                                           at::TensorList scales, at::TensorList zeros,
-                                           bool symmetric) {
-  check_lists(packed, scales, zeros, symmetric);
-  std::vector<Int4Operands> operands;
-  std::vector<kernels::QuantizedLinearParams> params;
-  const Tensor input = x.contiguous();
-  for (size_t i = 0; i < packed.size(); ++i) {
-    operands.emplace_back(input, packed[i], scales[i],
-                          symmetric ? OptionalTensor() : OptionalTensor(zeros[i]), symmetric);
-    params.push_back(operands.back().params);
-  }
-  const auto shared = static_cast<int64_t>(params.size());
-  const bool fits = shared <= kernels::kMostSharedProducts &&
-                    kernels::can_run_quantized_linears(params.data(), shared);
-  if (!fits) return one_by_one(x, packed, scales, zeros, symmetric);
-  std::vector<Tensor> outputs;
-  for (auto& product : params) {
-    outputs.push_back(empty_product(input, product.weight.rows, input.scalar_type()));
-    product.output = outputs.back().mutable_data_ptr();
-  }
-  launch_cuda(params.data(), shared, x.device());
-  return outputs;
-}
-
-std::vector<Tensor> quantized_linears_autograd(const Tensor& x, at::TensorList packed,
-                                               at::TensorList scales, at::TensorList zeros,
-                                               bool symmetric) {
-  if (records_gradient(x, {})) return quantized_linears_any(x, packed, scales, zeros, symmetric);
-  at::AutoDispatchBelowADInplaceOrView below_autograd;
-  return quantized_linears(x, packed, scales, zeros, symmetric);
-}
-
 template <class Signature>
 auto find(const char* name) {
   return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
@@ -192,43 +113,26 @@ Tensor greedy_token(const Tensor& logits) {
   return op.call(logits);
 }
 
-std::vector<Tensor> quantized_linears(const Tensor& x, at::TensorList packed, at::TensorList scales,
-                                      at::TensorList zeros, bool symmetric) {
-  static const auto op =
-      find<std::vector<Tensor>(const Tensor&, at::TensorList, at::TensorList, at::TensorList,
-                               bool)>("nibble::quantized_linears");
-  return op.call(x, packed, scales, zeros, symmetric);
-}
-
 TORCH_LIBRARY_FRAGMENT(nibble, library) {
   library.def(
       "add_rms_norm(Tensor(a!) residual, Tensor? update, Tensor weight, float eps) -> Tensor");
   library.def("greedy_token(Tensor logits) -> Tensor");
   library.def("gated_silu(Tensor gate, Tensor up) -> Tensor");
-  library.def(
-      "quantized_linears(Tensor x, Tensor[] packed, Tensor[] scales, Tensor[] zeros, bool "
-      "symmetric) -> Tensor[]");
 }
 TORCH_LIBRARY_IMPL(nibble, CPU, library) {
   library.impl("add_rms_norm", add_rms_norm_any);
   library.impl("gated_silu", gated_silu_any);
   library.impl("greedy_token", greedy_token_any);
-  library.impl("quantized_linears", quantized_linears_any);
 }
 TORCH_LIBRARY_IMPL(nibble, CUDA, library) {
   library.impl("add_rms_norm", add_rms_norm_cuda);
   library.impl("gated_silu", gated_silu_cuda);
   library.impl("greedy_token", greedy_token_cuda);
-  library.impl("quantized_linears", quantized_linears_cuda);
 }
 TORCH_LIBRARY_IMPL(nibble, Meta, library) {
   library.impl("add_rms_norm", add_rms_norm_any);
   library.impl("gated_silu", gated_silu_any);
   library.impl("greedy_token", greedy_token_any);
-  library.impl("quantized_linears", quantized_linears_any);
-}
-TORCH_LIBRARY_IMPL(nibble, Autograd, library) {
-  library.impl("quantized_linears", quantized_linears_autograd);
 }
 
 }  // namespace nibble::ops

@@ -45,5 +45,8 @@ void launch_cuda(const kernels::DecodeAttentionParams& params, const at::Device&
 /// `count` products with one input.
 void launch_cuda(const kernels::QuantizedLinearParams* params, int64_t count,
                  const at::Device& device);
+/// With an input that is made in their launch.
+void launch_cuda(const kernels::TokenSource& source, const kernels::QuantizedLinearParams* params,
+                 int64_t count, const at::Device& device);
 
 }  // namespace nibble::ops

@@ -55,5 +55,11 @@ void launch_cuda(const kernels::QuantizedLinearParams* params, int64_t count,
   on_stream(device,
             [&](CUstream_st* stream) { kernels::quantized_linears_cuda(params, count, stream); });
 }
+void launch_cuda(const kernels::TokenSource& source, const kernels::QuantizedLinearParams* params,
+                 int64_t count, const at::Device& device) {
+  on_stream(device, [&](CUstream_st* stream) {
+    kernels::quantized_linears_cuda(source, params, count, stream);
+  });
+}
 
 }  // namespace nibble::ops

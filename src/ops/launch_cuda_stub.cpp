@@ -32,5 +32,9 @@ void launch_cuda(const kernels::DecodeAttentionParams&, const at::Device& device
 void launch_cuda(const kernels::QuantizedLinearParams*, int64_t, const at::Device& device) {
   refuse(device);
 }
+void launch_cuda(const kernels::TokenSource&, const kernels::QuantizedLinearParams*, int64_t,
+                 const at::Device& device) {
+  refuse(device);
+}
 
 }  // namespace nibble::ops

@@ -37,4 +37,39 @@ bool can_run_quantized_linears(const QuantizedLinearParams* params, int64_t coun
 void quantized_linears_cuda(const QuantizedLinearParams* params, int64_t count,
                             CUstream_st* stream);
 
+/// A token's input as add_rms_norm_cuda() makes it. All of it has the dtype and the columns of the
+/// products.
+struct InputNorm {
+  const void* residual = nullptr;
+  const void* update = nullptr;  ///< null: none
+  const void* weight = nullptr;
+  float eps = 0;
+  void* sum = nullptr;  ///< gets residual + update, where there is one; is neither of the two
+};
+
+/// A token's input as gated_silu_cuda() makes it, the same.
+struct InputGate {
+  const void* gate = nullptr;
+  const void* up = nullptr;
+};
+
+/// Where products of one token get their input from: one of the two, or without a weight and a gate
+/// from `input`.
+struct TokenSource {
+  InputNorm norm = {};
+  InputGate gate = {};
+
+  bool is_given() const { return norm.weight != nullptr || gate.gate != nullptr; }
+};
+
+/// Whether quantized_linears_cuda() takes them from there: products of one token that it takes,
+/// addresses aligned to 16 bytes, and shared memory for the input, with a norm for two.
+bool can_run_quantized_linears(const TokenSource& source, const QuantizedLinearParams* params,
+                               int64_t count);
+
+/// The products of an input that is made in their launch, by every block itself; theirs is ignored.
+/// A norm's weight is read when those of the products are (quantized_linear_cuda).
+void quantized_linears_cuda(const TokenSource& source, const QuantizedLinearParams* params,
+                            int64_t count, CUstream_st* stream);
+
 }  // namespace nibble::kernels

@@ -54,7 +54,7 @@ class AttentionImpl : public torch::nn::Cloneable<AttentionImpl> {
     torch::Tensor value;
   };
   /// The projections of `input`, neither normed nor rotated.
-  Heads project(const torch::Tensor& input);
+  Heads project(const nn::SharedInput& input);
   /// What the products of queries and keys are multiplied by.
   double attention_scale() const;
 

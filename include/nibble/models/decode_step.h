@@ -35,7 +35,7 @@ class DecodeStep {
   at::Tensor logits();
 
  private:
-  at::Tensor attend(AttentionImpl& attention, const at::Tensor& normed, int64_t layer) const;
+  at::Tensor attend(AttentionImpl& attention, const nn::SharedInput& normed, int64_t layer) const;
 
   DecoderLMImpl& model_;
   const KVCache& cache_;

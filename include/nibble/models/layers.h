@@ -50,7 +50,7 @@ class GatedMLPImpl : public torch::nn::Cloneable<GatedMLPImpl> {
   /// `input` [..., hidden_size] gives the same shape.
   torch::Tensor forward(const torch::Tensor& input);
   /// gate(x) and up(x), [..., intermediate_size].
-  std::pair<torch::Tensor, torch::Tensor> project(const torch::Tensor& input);
+  std::pair<torch::Tensor, torch::Tensor> project(const nn::SharedInput& input);
 
   nn::Linear gate_proj = nullptr;  ///< these two, or with fused_projections gate_up_proj
   nn::Linear up_proj = nullptr;

@@ -2,6 +2,7 @@
 
 #include <nibble/nn/int8_weight.h>
 #include <nibble/nn/quantization_spec.h>
+#include <nibble/nn/shared_input.h>
 
 #include <torch/nn/cloneable.h>
 #include <torch/nn/options/linear.h>
@@ -21,26 +22,6 @@ enum class LinearState {
   kQuantized,      ///< the same y from int4 codes and scales; `weight` is gone. In evaluation mode
                    ///< without gradients from the codes themselves, close to it: docs/numerics.md
   kInt8,           ///< y = x W^T + b with W kept as int8 (nn::Int8Weight); `weight` is gone
-};
-
-/// An input that several Linears share (q/k/v, gate/up): each of its quantized forms is computed at
-/// most once. Cheap to make; use it within one forward.
-class SharedInput {
- public:
-  explicit SharedInput(torch::Tensor value) : value_(std::move(value)) {}
-  const torch::Tensor& value() const { return value_; }
-  /// The value after per-token int8 fake quantization (ops::fake_quantize_activation).
-  const torch::Tensor& fake_quantized() const;
-  /// The codes and parameters of the value (ops::quantize_activation).
-  struct Quantized {
-    torch::Tensor codes, scales, zeros;
-  };
-  const Quantized& quantized() const;
-
- private:
-  torch::Tensor value_;
-  mutable torch::Tensor fake_quantized_;
-  mutable Quantized quantized_;
 };
 
 /// A drop-in for torch::nn::Linear (same options, same parameter names) that a quantizer switches

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <tuple>
 #include <vector>
 
 /// What decoding token by token is made of, each one launch on CUDA, none of which waits for the
@@ -53,5 +54,17 @@ at::Tensor decode_attention_scratch(int64_t heads, const at::Tensor& key_cache);
 std::vector<at::Tensor> quantized_linears(const at::Tensor& x, at::TensorList packed,
                                           at::TensorList scales, at::TensorList zeros,
                                           bool symmetric);
+
+/// add_rms_norm() and the quantized_linears() of what it gives, for one token on CUDA in one
+/// launch. The residual is not changed but its sum with `update` is returned: without one
+/// `residual` itself.
+std::tuple<at::Tensor, std::vector<at::Tensor>> norm_quantized_linears(
+    const at::Tensor& residual, const std::optional<at::Tensor>& update, const at::Tensor& weight,
+    double eps, at::TensorList packed, at::TensorList scales, at::TensorList zeros, bool symmetric);
+
+/// The quantized_linears() of gated_silu(), for one token on CUDA in one launch.
+std::vector<at::Tensor> gated_quantized_linears(const at::Tensor& gate, const at::Tensor& up,
+                                                at::TensorList packed, at::TensorList scales,
+                                                at::TensorList zeros, bool symmetric);
 
 }  // namespace nibble::ops

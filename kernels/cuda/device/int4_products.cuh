@@ -41,6 +41,7 @@ struct Int4Products {
   Int4Columns columns;
   uint32_t tokens;
   const void* input;
+  TokenSource source;
 };
 
 /// The product whose output the block computes.

@@ -39,8 +39,8 @@ struct StreamCut {
   static constexpr uint32_t kSums = tokens * kSumStride;
 };
 
-/// What is the same for all blocks of a launch. In shared memory lie the grids (scales, then
-/// zeros), the rings of the warps, their inputs and their sums.
+/// What is the same for all blocks of a launch. In shared memory lie the input row if it is
+/// made here, the grids (scales, then zeros), the rings of the warps, their inputs and their sums.
 struct StreamPlan {
   uint32_t warps_across;    ///< with different columns
   uint32_t warps_down;      ///< that take turns at the row tiles

@@ -14,9 +14,9 @@ __device__ __forceinline__ float sum_of_lanes(float value, int lanes = kWarp) {
   return value;
 }
 
-/// Over a block of whole warps; all of its threads call it and get it.
-__device__ __forceinline__ float sum_of_block(float value) {
-  __shared__ float of_warps[kWarp];
+/// Over a block of whole warps; all of its threads call it and get it. `of_warps` is shared memory
+/// for kWarp sums.
+__device__ __forceinline__ float sum_of_block(float value, float* of_warps) {
   value = sum_of_lanes(value);
   if (threadIdx.x % kWarp == 0) of_warps[threadIdx.x / kWarp] = value;
   __syncthreads();

@@ -1,6 +1,7 @@
 #include <nibble/core/error.h>
 #include <nibble/nn/fake_quant_linear.h>
 #include <nibble/nn/linear.h>
+#include <nibble/ops/decode.h>
 #include <nibble/ops/fake_quant.h>
 
 #include <torch/torch.h>
@@ -86,6 +87,55 @@ TEST(Linear, SharedInputIsQuantizedOnce) {
   EXPECT_TRUE(torch::equal(first, q->forward(make_input())));
   EXPECT_TRUE(input.fake_quantized().is_same(input.fake_quantized()));
   EXPECT_TRUE(input.quantized().codes.is_same(input.quantized().codes));
+}
+
+TEST(SharedInput, OfANormIsComputedOnce) {
+  const torch::Tensor residual = torch::randn({2, 8}), update = torch::randn({2, 8}),
+                      weight = torch::randn({8}), sum = residual + update;
+  const SharedInput input(PendingNorm{residual.clone(), update, weight, 1e-5});
+  EXPECT_EQ(input.like().sizes(), residual.sizes());
+  const torch::Tensor want = at::rms_norm(sum, {8}, weight, 1e-5);
+  EXPECT_TRUE(torch::allclose(input.value(), want));
+  EXPECT_TRUE(torch::equal(input.residual(), sum));
+  EXPECT_TRUE(input.value().is_same(input.value()));
+  EXPECT_TRUE(torch::equal(input.fake_quantized(), ops::fake_quantize_activation(input.value())));
+}
+
+TEST(SharedInput, OfANormGivesProductsOfItsValue) {
+  const torch::NoGradGuard no_grad;
+  Linear linear = make_linear();
+  linear->prepare(k4wSymmetric);
+  linear->convert();
+  const torch::Tensor residual = make_input(), update = torch::randn_like(residual);
+  const torch::Tensor weight = torch::rand({residual.size(-1)});
+  const auto make = [&] {
+    return SharedInput(PendingNorm{residual.clone(), update, weight, 1e-5});
+  };
+  const SharedInput products = make(), value = make();
+  const auto got =
+      products.quantized_linears({linear->packed_weight}, {linear->scales}, {}, /*symmetric=*/true);
+  const auto want = ops::quantized_linears(value.value(), {linear->packed_weight}, {linear->scales},
+                                           {}, /*symmetric=*/true);
+  EXPECT_TRUE(torch::equal(got[0], want[0]));
+  EXPECT_TRUE(torch::equal(products.residual(), residual + update));
+  EXPECT_TRUE(torch::equal(products.value(), value.value())) << "the update is added once";
+}
+
+TEST(SharedInput, OfAGateIsComputedOnce) {
+  const torch::NoGradGuard no_grad;
+  Linear linear = make_linear();
+  linear->prepare(k4wSymmetric);
+  linear->convert();
+  const torch::Tensor gate = make_input(), up = torch::randn_like(gate);
+  const SharedInput products(PendingGate{gate, up}), value(PendingGate{gate, up});
+  EXPECT_EQ(value.like().sizes(), gate.sizes());
+  EXPECT_TRUE(torch::allclose(value.value(), at::silu(gate) * up));
+  EXPECT_TRUE(value.value().is_same(value.value()));
+  const auto got =
+      products.quantized_linears({linear->packed_weight}, {linear->scales}, {}, /*symmetric=*/true);
+  const auto want =
+      value.quantized_linears({linear->packed_weight}, {linear->scales}, {}, /*symmetric=*/true);
+  EXPECT_TRUE(torch::equal(got[0], want[0]));
 }
 
 /// How far inference from the codes may lie from the prepared forward: of the size of the result,

@@ -197,6 +197,41 @@ TEST(QuantizedLinears, AreTheSingleProducts) {
   }
 }
 
+TEST(NormQuantizedLinears, AreTheProductsOfTheNorm) {
+  const Weights w = make_weights({24, 8}, 256, false, at::kFloat);
+  const Tensor residual = torch::randn({2, 256}), update = torch::randn({2, 256}),
+               weight = torch::randn({256}), before = residual.clone();
+  for (const bool adds : {false, true}) {
+    const auto given = adds ? std::optional(update) : std::optional<Tensor>();
+    Tensor want_sum = residual.clone();
+    const Tensor normed = add_rms_norm(want_sum, given, weight, 1e-5);
+    const auto want = quantized_linears(normed, w.packed, w.scales, w.zeros, false);
+    const auto [sum, got] =
+        norm_quantized_linears(residual, given, weight, 1e-5, w.packed, w.scales, w.zeros, false);
+    EXPECT_TRUE(torch::equal(residual, before));
+    EXPECT_TRUE(torch::equal(sum, want_sum));
+    EXPECT_EQ(sum.is_same(residual), !adds);
+    for (size_t i = 0; i < 2; ++i) EXPECT_TRUE(torch::equal(got[i], want[i]));
+  }
+  EXPECT_THAT(
+      [&] {
+        norm_quantized_linears(residual, update.narrow(0, 0, 1), weight, 1e-5, w.packed, w.scales,
+                               w.zeros, false);
+      },
+      ThrowsMessage<Error>(HasSubstr("update must be Float [2, 256]")));
+}
+
+TEST(GatedQuantizedLinears, AreTheProductsOfTheGate) {
+  const Weights w = make_weights({24, 8}, 256, true, at::kFloat);
+  const Tensor gate = torch::randn({2, 256}), up = torch::randn({2, 256});
+  const auto want = quantized_linears(gated_silu(gate, up), w.packed, w.scales, {}, true);
+  const auto got = gated_quantized_linears(gate, up, w.packed, w.scales, {}, true);
+  for (size_t i = 0; i < 2; ++i) EXPECT_TRUE(torch::equal(got[i], want[i]));
+  EXPECT_THAT(
+      [&] { gated_quantized_linears(gate, up.narrow(0, 0, 1), w.packed, w.scales, {}, true); },
+      ThrowsMessage<Error>(HasSubstr("gate is Float [2, 256]")));
+}
+
 class DecodeOnCuda : public testing::TestWithParam<at::ScalarType> {
  protected:
   void SetUp() override {
@@ -213,7 +248,8 @@ INSTANTIATE_TEST_SUITE_P(Dtype, DecodeOnCuda, testing::Values(at::kBFloat16, at:
 TEST_P(DecodeOnCuda, AttentionGivesTheCpusValues) {
   for (const Shape& shape :
        {Shape{32, 8, 64, 64, 2048}, Shape{14, 2, 64, 64, 300}, Shape{4, 4, 128, 128, 200},
-        Shape{6, 2, 128, 64, 130}, Shape{2, 1, 256, 256, 700}}) {
+        Shape{6, 2, 128, 64, 130}, Shape{2, 1, 256, 256, 700}, Shape{8, 2, 64, 64, 6000},
+        Shape{40, 40, 128, 128, 2500}}) {
     for (const int64_t position : {int64_t{0}, int64_t{63}, int64_t{64}, shape.capacity - 1}) {
       for (const bool norms : {false, true}) {
         for (const std::optional<int64_t> window : {std::optional<int64_t>(), {1}, {100}}) {
@@ -289,14 +325,61 @@ TEST_P(DecodeOnCuda, TheGreedyTokenIsTheFirstOfTheLargest) {
   }
 }
 
+Weights on_cuda(const Weights& cpu) {
+  Weights result;
+  for (const auto& [from, to] : {std::pair{&cpu.packed, &result.packed},
+                                 {&cpu.scales, &result.scales},
+                                 {&cpu.zeros, &result.zeros}}) {
+    for (const Tensor& tensor : *from) to->push_back(tensor.cuda());
+  }
+  return result;
+}
+
+TEST_P(DecodeOnCuda, ProductsOfANormInOneLaunchAreThoseOfTheNormBefore) {
+  for (const int64_t cols : {128, 2048, 5120, 8192}) {
+    const bool symmetric = cols == 128;
+    const Weights w = on_cuda(make_weights({64, 8, 37}, cols, symmetric, GetParam()));
+    for (const int64_t tokens : {1, 2}) {  // two are not in one launch
+      const auto random = [&](at::IntArrayRef sizes) {
+        return torch::randn(sizes).to(GetParam()).cuda();
+      };
+      const Tensor residual = random({tokens, cols}), update = random({tokens, cols}),
+                   weight = random({cols, 2}).select(1, 0);  // not contiguous
+      for (const bool adds : {false, true}) {
+        const auto given = adds ? std::optional(update) : std::optional<Tensor>();
+        Tensor want_sum = residual.clone();
+        const Tensor normed = add_rms_norm(want_sum, given, weight, 1e-5);
+        const auto [sum, got] = norm_quantized_linears(residual, given, weight, 1e-5, w.packed,
+                                                       w.scales, w.zeros, symmetric);
+        EXPECT_TRUE(torch::equal(sum, want_sum));
+        const auto want = quantized_linears(normed, w.packed, w.scales, w.zeros, symmetric);
+        for (size_t i = 0; i < 3; ++i) {
+          const double size = want[i].abs().max().template item<double>();
+          EXPECT_LE((got[i] - want[i]).abs().max().template item<double>(), tolerance() * size);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(DecodeOnCuda, ProductsOfAGateInOneLaunchAreThoseOfTheGateBefore) {
+  for (const int64_t cols : {128, 2048, 5120, 14336}) {
+    const bool symmetric = cols == 2048;
+    const Weights w = on_cuda(make_weights({64, 37}, cols, symmetric, GetParam()));
+    for (const int64_t tokens : {1, 2}) {  // two are not in one launch
+      const Tensor gate = torch::randn({tokens, cols}).to(GetParam()).cuda();
+      const Tensor up = torch::randn({tokens, cols}).to(GetParam()).cuda();
+      const auto want =
+          quantized_linears(gated_silu(gate, up), w.packed, w.scales, w.zeros, symmetric);
+      const auto got = gated_quantized_linears(gate, up, w.packed, w.scales, w.zeros, symmetric);
+      for (size_t i = 0; i < 2; ++i) EXPECT_TRUE(torch::equal(got[i], want[i])) << cols;
+    }
+  }
+}
+
 TEST_P(DecodeOnCuda, SeveralProductsInOneLaunchAreTheSingleOnes) {
   for (const bool symmetric : {true, false}) {
-    const Weights cpu = make_weights({64, 8, 37}, 256, symmetric, GetParam());
-    Weights w;
-    for (const auto& [from, to] :
-         {std::pair{&cpu.packed, &w.packed}, {&cpu.scales, &w.scales}, {&cpu.zeros, &w.zeros}}) {
-      for (const Tensor& tensor : *from) to->push_back(tensor.cuda());
-    }
+    const Weights w = on_cuda(make_weights({64, 8, 37}, 256, symmetric, GetParam()));
     for (const int64_t tokens : {1, 5, 9}) {
       const Tensor x = torch::randn({tokens, 256}).to(GetParam()).cuda();
       const auto got = quantized_linears(x, w.packed, w.scales, w.zeros, symmetric);
