@@ -1,9 +1,11 @@
 #include <nibble/core/error.h>
 #include <nibble/kernels/add_rms_norm_cuda.h>
+#include <nibble/kernels/advance_token_cuda.h>
 #include <nibble/kernels/decode_attention_cuda.h>
 #include <nibble/kernels/fake_quant_cuda.h>
 #include <nibble/kernels/gated_silu_cuda.h>
 #include <nibble/kernels/greedy_token_cuda.h>
+#include <nibble/kernels/int8_embedding_cuda.h>
 #include <nibble/kernels/int8_weight_linear_cuda.h>
 #include <nibble/kernels/quantized_linear_cuda.h>
 
@@ -40,6 +42,9 @@ bool can_run_gated_silu(const GatedSiluParams&) { return false; }
 void gated_silu_cuda(const GatedSiluParams&, CUstream_st*) { fail_without_cuda(); }
 bool can_run_greedy_token(const GreedyTokenParams&) { return false; }
 void greedy_token_cuda(const GreedyTokenParams&, CUstream_st*) { fail_without_cuda(); }
+void advance_token_cuda(const AdvanceTokenParams&, CUstream_st*) { fail_without_cuda(); }
+bool can_run_int8_embedding(const Int8EmbeddingParams&) { return false; }
+void int8_embedding_cuda(const Int8EmbeddingParams&, CUstream_st*) { fail_without_cuda(); }
 bool can_run_int8_weight_linear(const Int8WeightLinearParams&) { return false; }
 void int8_weight_linear_cuda(const Int8WeightLinearParams&, CUstream_st*) { fail_without_cuda(); }
 bool can_run_decode_attention(const DecodeAttentionParams&) { return false; }

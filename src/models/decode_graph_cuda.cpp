@@ -1,3 +1,5 @@
+#include <nibble/ops/decode.h>
+
 #include <ATen/Functions.h>
 #include <ATen/cuda/CUDAEvent.h>
 #include <ATen/cuda/CUDAGeneratorImpl.h>
@@ -19,9 +21,9 @@ struct DecodeGraph::State {
   c10::cuda::CUDAStream stream;
   at::Generator generator;
   at::cuda::CUDAGraph graph;
-  at::Tensor tokens;  // of the last kAhead steps, in memory that the device can write
+  at::Tensor tokens;  // the token behind position p at p % kAhead, in memory that the device writes
   std::array<at::cuda::CUDAEvent, kAhead> written;
-  int64_t launched = 0;
+  int64_t launched = 0;  // positions: what the next launch and the next read begin with
   int64_t taken = 0;
 
   State(DecodeStep& the_step, const GenerationOptions& the_options)
@@ -36,13 +38,13 @@ struct DecodeGraph::State {
 
   void run() {
     const at::Tensor next = sample(step.logits(), options, generator);
-    step.token().copy_(next);
-    step.position().add_(1);
+    ops::advance_token(next, step.token(), step.position(), tokens);
   }
 
   void set(int64_t token, int64_t position) {
     step.token().fill_(token);
     step.position().fill_(position);
+    launched = taken = position;
   }
 };
 
@@ -70,10 +72,8 @@ DecodeGraph::~DecodeGraph() { state_->stream.synchronize(); }
 
 void DecodeGraph::launch() {
   const c10::cuda::CUDAStreamGuard guard(state_->stream);
-  const int64_t slot = state_->launched++ % kAhead;
   state_->graph.replay();
-  state_->tokens.narrow(0, slot, 1).copy_(state_->step.token(), /*non_blocking=*/true);
-  state_->written[static_cast<size_t>(slot)].record(state_->stream);
+  state_->written[static_cast<size_t>(state_->launched++ % kAhead)].record(state_->stream);
 }
 
 int64_t DecodeGraph::read() {

@@ -1,6 +1,7 @@
 #include <nibble/core/error.h>
 #include <nibble/nn/embedding.h>
 #include <nibble/ops/fake_quant.h>
+#include <nibble/ops/int8_weight_linear.h>
 
 #include <ATen/Functions.h>
 
@@ -47,17 +48,13 @@ Tensor EmbeddingImpl::forward(const Tensor& ids) const {
                  "token ids run from ", lowest.item<int64_t>(), " to ", highest.item<int64_t>(),
                  ", the model's vocabulary from 0 to ", rows() - 1);
   }
-  if (is_int8()) return look_up_int8(ids);
+  if (is_int8()) {
+    return ops::int8_embedding(int8_weight.codes, int8_weight.scales, ids, compute_dtype_);
+  }
   constexpr int64_t kNoPadding = -1;
   const Tensor values = at::embedding(weight, ids, padding_id_.value_or(kNoPadding));
   if (!fake_quant_enabled()) return values;
   return fake_quantize(values.reshape({ids.numel(), features()})).view(values.sizes());
-}
-
-Tensor EmbeddingImpl::look_up_int8(const Tensor& ids) const {
-  const Int8Weight found{at::embedding(int8_weight.codes, ids),
-                         at::embedding(int8_weight.scales, ids)};
-  return found.dequantize(compute_dtype_);
 }
 
 Tensor EmbeddingImpl::fake_quantize(const Tensor& values) const {

@@ -113,6 +113,31 @@ Tensor greedy_token(const Tensor& logits) {
   return op.call(logits);
 }
 
+void advance_token(const Tensor& next, const Tensor& token, const Tensor& position,
+                   const Tensor& history) {
+  for (const Tensor* one : {&next, &token, &position}) {
+    NIBBLE_CHECK(
+        one->scalar_type() == at::kLong && one->numel() == 1 && one->device() == next.device(),
+        "advance_token takes one int64 each on one device, got ", one->scalar_type(), " ",
+        one->sizes(), " on ", one->device());
+  }
+  NIBBLE_CHECK(history.scalar_type() == at::kLong && history.numel() >= 1 &&
+                   history.is_contiguous() &&
+                   (history.device() == next.device() || history.is_pinned()),
+               "history must be contiguous int64 on ", next.device(), " or pinned, got ",
+               history.scalar_type(), " ", history.sizes(), " on ", history.device());
+  kernels::AdvanceTokenParams params;
+  params.next = next.const_data_ptr<int64_t>();
+  params.token = token.mutable_data_ptr<int64_t>();
+  params.position = position.mutable_data_ptr<int64_t>();
+  params.history = history.mutable_data_ptr<int64_t>();
+  params.history_size = history.numel();
+  if (next.is_cuda()) return launch_cuda(params, next.device());
+  *params.token = *params.next;
+  params.history[*params.position % params.history_size] = *params.next;
+  ++*params.position;
+}
+
 TORCH_LIBRARY_FRAGMENT(nibble, library) {
   library.def(
       "add_rms_norm(Tensor(a!) residual, Tensor? update, Tensor weight, float eps) -> Tensor");

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <nibble/kernels/add_rms_norm_cuda.h>
+#include <nibble/kernels/advance_token_cuda.h>
 #include <nibble/kernels/decode_attention_cuda.h>
 #include <nibble/kernels/decoder.h>
 #include <nibble/kernels/fake_quant.h>
 #include <nibble/kernels/gated_silu_cuda.h>
 #include <nibble/kernels/greedy_token_cuda.h>
+#include <nibble/kernels/int8_embedding_cuda.h>
 #include <nibble/kernels/int8_linear.h>
 #include <nibble/kernels/int8_weight_linear_cuda.h>
 #include <nibble/kernels/quantized_linear_cuda.h>
@@ -40,6 +42,8 @@ void launch_cuda(const kernels::QuantizedLinearParams& params, const at::Device&
 void launch_cuda(const kernels::AddRmsNormParams& params, const at::Device& device);
 void launch_cuda(const kernels::GatedSiluParams& params, const at::Device& device);
 void launch_cuda(const kernels::GreedyTokenParams& params, const at::Device& device);
+void launch_cuda(const kernels::AdvanceTokenParams& params, const at::Device& device);
+void launch_cuda(const kernels::Int8EmbeddingParams& params, const at::Device& device);
 void launch_cuda(const kernels::Int8WeightLinearParams& params, const at::Device& device);
 void launch_cuda(const kernels::DecodeAttentionParams& params, const at::Device& device);
 /// `count` products with one input.

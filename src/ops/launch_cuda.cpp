@@ -44,6 +44,12 @@ void launch_cuda(const kernels::GatedSiluParams& params, const at::Device& devic
 void launch_cuda(const kernels::GreedyTokenParams& params, const at::Device& device) {
   run(params, device, kernels::greedy_token_cuda);
 }
+void launch_cuda(const kernels::AdvanceTokenParams& params, const at::Device& device) {
+  run(params, device, kernels::advance_token_cuda);
+}
+void launch_cuda(const kernels::Int8EmbeddingParams& params, const at::Device& device) {
+  run(params, device, kernels::int8_embedding_cuda);
+}
 void launch_cuda(const kernels::Int8WeightLinearParams& params, const at::Device& device) {
   run(params, device, kernels::int8_weight_linear_cuda);
 }

@@ -23,6 +23,8 @@ void launch_cuda(const kernels::QuantizedLinearParams&, const at::Device& device
 void launch_cuda(const kernels::AddRmsNormParams&, const at::Device& device) { refuse(device); }
 void launch_cuda(const kernels::GatedSiluParams&, const at::Device& device) { refuse(device); }
 void launch_cuda(const kernels::GreedyTokenParams&, const at::Device& device) { refuse(device); }
+void launch_cuda(const kernels::AdvanceTokenParams&, const at::Device& device) { refuse(device); }
+void launch_cuda(const kernels::Int8EmbeddingParams&, const at::Device& device) { refuse(device); }
 void launch_cuda(const kernels::Int8WeightLinearParams&, const at::Device& device) {
   refuse(device);
 }

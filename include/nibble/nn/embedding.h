@@ -57,7 +57,6 @@ class EmbeddingImpl : public torch::nn::Cloneable<EmbeddingImpl> {
   Int8Weight int8_weight;  ///< [rows, features]; undefined in full precision
 
  private:
-  torch::Tensor look_up_int8(const torch::Tensor& ids) const;
   torch::Tensor fake_quantize(const torch::Tensor& values) const;
   void register_int8_buffers(Int8Weight stored);
 

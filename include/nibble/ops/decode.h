@@ -24,6 +24,11 @@ at::Tensor gated_silu(const at::Tensor& gate, const at::Tensor& up);
 /// The index of the largest of `logits` [n], int64 [1]: the lowest of equal ones.
 at::Tensor greedy_token(const at::Tensor& logits);
 
+/// Ends a step, in place: token = next, history[position % n] = next, position += 1. int64 [1] each
+/// on one device; history int64 [n] there or in pinned memory. Not an operator of the dispatcher.
+void advance_token(const at::Tensor& next, const at::Tensor& token, const at::Tensor& position,
+                   const at::Tensor& history);
+
 /// Attention of the newest token of one text; kernels/decode_attention_cuda.h says what is done.
 /// All tensors but `position` and `scratch` have one dtype.
 struct DecodeAttention {

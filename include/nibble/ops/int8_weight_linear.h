@@ -18,6 +18,11 @@ namespace nibble::ops {
 at::Tensor int8_weight_linear(const at::Tensor& x, const at::Tensor& codes,
                               const at::Tensor& scales, const std::optional<at::Tensor>& bias);
 
+/// Rows `ids` of W, int64 of any shape [...]: [..., in] in `dtype`, each as dequantize_int8_weight
+/// gives it. An id that is no row is an Error on the CPU, on CUDA a device-side failure.
+at::Tensor int8_embedding(const at::Tensor& codes, const at::Tensor& scales, const at::Tensor& ids,
+                          at::ScalarType dtype);
+
 /// W [out, in], the float32 product rounded once to `dtype`. Any rows of codes and scales will do.
 at::Tensor dequantize_int8_weight(const at::Tensor& codes, const at::Tensor& scales,
                                   at::ScalarType dtype);

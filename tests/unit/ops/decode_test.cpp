@@ -163,6 +163,18 @@ TEST(GreedyToken, IsTheFirstOfTheLargest) {
       ThrowsMessage<Error>(HasSubstr("logits must be [n]")));
 }
 
+TEST(AdvanceToken, KeepsTheTokenAtItsPosition) {
+  const auto one = [](int64_t value) { return torch::tensor({value}, torch::kLong); };
+  const Tensor token = one(0), position = one(5), history = torch::zeros({2}, torch::kLong);
+  advance_token(one(71), token, position, history);
+  advance_token(one(72), token, position, history);
+  EXPECT_EQ(token.item<int64_t>(), 72);
+  EXPECT_EQ(position.item<int64_t>(), 7);
+  EXPECT_TRUE(torch::equal(history, torch::tensor({72, 71}, torch::kLong)));
+  EXPECT_THAT([&] { advance_token(torch::zeros({1}), token, position, history); },
+              ThrowsMessage<Error>(HasSubstr("one int64 each")));
+}
+
 struct Weights {
   std::vector<Tensor> packed, scales, zeros;
 };
@@ -301,6 +313,31 @@ TEST_P(DecodeOnCuda, Int8WeightsGiveTheProductOfTheirValues) {
       }
     }
   }
+}
+
+TEST_P(DecodeOnCuda, Int8RowsHaveTheBitsOfTheCpus) {
+  torch::manual_seed(4);
+  const Tensor ids = torch::tensor({36, 0, 5, 5}, torch::kLong).view({2, 2});
+  for (const int64_t cols : {16, 576, 2048, 20}) {  // the last one is looked up by LibTorch
+    for (const int64_t groups : {int64_t{1}, cols / 4}) {
+      const Tensor codes = torch::randint(-128, 128, {37, cols}, at::kChar);
+      const Tensor scales = torch::rand({37, groups}) * 0.01;
+      const Tensor want = int8_embedding(codes, scales, ids, GetParam());
+      EXPECT_TRUE(torch::equal(
+          int8_embedding(codes.cuda(), scales.cuda(), ids.cuda(), GetParam()).cpu(), want));
+    }
+  }
+}
+
+TEST_P(DecodeOnCuda, TheStepAdvancesInPinnedMemory) {
+  const auto one = [](int64_t value) { return torch::tensor({value}, torch::kLong).cuda(); };
+  const Tensor token = one(0), position = one(5);
+  const Tensor history = torch::zeros({2}, torch::kLong).pin_memory();
+  advance_token(one(71), token, position, history);
+  advance_token(one(72), token, position, history);
+  EXPECT_EQ(token.item<int64_t>(), 72);  // waits for the device
+  EXPECT_EQ(position.item<int64_t>(), 7);
+  EXPECT_TRUE(torch::equal(history, torch::tensor({72, 71}, torch::kLong)));
 }
 
 TEST_P(DecodeOnCuda, TheGreedyTokenIsTheFirstOfTheLargest) {
