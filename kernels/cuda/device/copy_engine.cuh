@@ -66,6 +66,11 @@ __device__ __forceinline__ void prefetch_box(const CUtensorMap& map, uint32_t co
                : "memory");
 }
 
+/// Has the map itself fetched before it is used.
+__device__ __forceinline__ void prefetch_map(const CUtensorMap& map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
 /// Waits for `threads` threads, whole warps, at barrier `index` of the block, 1 to 15.
 __device__ __forceinline__ void synchronize_threads(uint32_t index, uint32_t threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(index), "r"(threads) : "memory");

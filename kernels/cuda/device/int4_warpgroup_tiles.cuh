@@ -1,6 +1,7 @@
 #pragma once
 
 #include "../../grid_dispatch.h"
+#include "cluster.cuh"
 #include "copy_engine.cuh"
 #include "int4_products.cuh"
 #include "warpgroup_product.cuh"
@@ -18,7 +19,8 @@ constexpr int kHalfChunk = 64;  ///< columns of the input in a swizzled row
 
 /// A block computes a tile of the output, with `stages` stages of weight and input on the way;
 /// `blocks` share a multiprocessor. Either each warpgroup has 64 rows of its own or, where there
-/// are `halves`, both have the same rows and every other chunk.
+/// are `halves`, both have the same rows and every other chunk. The columns of a tile can be shared
+/// too, by the blocks of a cluster.
 template <int tokens, int stages, int blocks, bool halves>
 struct WarpgroupTile {
   static constexpr int kTokens = tokens;
@@ -31,17 +33,21 @@ struct WarpgroupTile {
   static constexpr int kRows = halves ? kProductRows : kWarpgroups * kProductRows;
   static constexpr int kStageChunks = halves ? kWarpgroups : 1;
   static constexpr int kMultiplyThreads = kWarpgroups * kWarpgroup;
-  /// Warpgroups can give registers to each other, single warps cannot.
-  static constexpr bool kMovesRegisters = tokens >= 256;
+  /// Warpgroups can give registers to each other, single warps cannot. It also tells the compiler
+  /// that no warp parts, so that descriptors stay in uniform registers.
+  static constexpr bool kMovesRegisters = blocks == 1;
   static constexpr int kThreads = kMultiplyThreads + (kMovesRegisters ? kWarpgroup : kWarp);
 
   static constexpr uint32_t kRowBytes = kStageChunks * kChunkBytes;
   static constexpr uint32_t kCodeBytes = kRows * kRowBytes;
   static constexpr uint32_t kHalfInputBytes = tokens * kHalfChunk * 2;
   static constexpr uint32_t kStageBytes = kCodeBytes + kStageChunks * 2 * kHalfInputBytes;
-  static constexpr int kStoreTokens = tokens < 256 ? tokens : 32;  ///< for more there is no room
+  static constexpr int kStoreTokens = tokens < 192 ? tokens : 32;  ///< for more there is no room
   static constexpr uint32_t kStoreBytes = kStoreTokens * kProductRows * 2;  ///< [token][row]
   static constexpr uint32_t kSumBytes = halves ? tokens * kProductRows * sizeof(float) : 0;
+  /// Whether blocks can share the columns: of more tokens sums take longer to send than that saves.
+  static constexpr bool kCanShare = tokens == 128 || tokens == 192;
+  static constexpr int kSharedTokens = 16;  ///< whose sums one of these blocks adds at once
   static constexpr uint32_t kSums = stages * kStageBytes + kWarpgroups * kStoreBytes;
   static constexpr uint32_t kBarriers = kSums + kSumBytes;
   static constexpr uint32_t kSharedBytes = kBarriers + 2 * stages * 8;
@@ -77,8 +83,8 @@ struct StageCursor {
   }
 };
 
-/// One weight, one input. A tile has `stages` stages, an even number; what of them lies beyond the
-/// last column are zeros of the input.
+/// One weight, one input. A block has `stages` stages of a tile, an even number; what of them lies
+/// beyond the last column are zeros of the input.
 struct WarpgroupProduct {
   CUtensorMap codes;  ///< bytes [rows, cols / 2]
   CUtensorMap input;  ///< [tokens, cols]
@@ -88,8 +94,16 @@ struct WarpgroupProduct {
   uint32_t rows, tokens;
   Int4Columns columns;
   uint32_t stages, row_tiles, token_tiles;
+  bool waits_first;    ///< the kernel before this one may write the weight
   bool stores_octets;  ///< rows are a multiple of 8 and the output is aligned to 16 bytes
 };
+
+/// The first of a block's stages: blocks of a cluster, one below the other in the grid, share a
+/// tile.
+template <class Tile>
+__device__ __forceinline__ uint32_t first_stage(const WarpgroupProduct& p) {
+  return Tile::kCanShare ? cluster_place().block * p.stages : 0;
+}
 
 /// Where a tile begins. Neighbours in the order of tiles share rows or tokens that the L2 cache
 /// holds.
@@ -160,24 +174,31 @@ class RowGridReader {
   uint32_t first_group_[2];
 };
 
-/// As value_pair(), but code * scale + zero is rounded to bfloat16 once: beside busy tensor cores a
-/// warp scheduler issues little more than one instruction in four cycles, and this is one less.
-template <class T, class S, class Grid>
-__device__ __forceinline__ uint32_t value_pair_rounded_once(const Grid& grid, uint32_t pair) {
-  if constexpr (std::is_same_v<T, BFloat16> && !Grid::kIsSymmetric) {
-    return multiply_add(centered_pair(pair), BFloat16x2(grid.scale), BFloat16x2(grid.zero_point))
-        .word;
-  } else {
-    return value_pair<T, S>(grid, pair);
-  }
+/// The codes of byte `index` of `word`, less kCenter, divided by kCodeScale. In either half of a
+/// register a nibble with zeros around it is a number that bfloat16 has below its normal ones: code
+/// * 2^-133 in the lowest bits, code * 2^-129 in the next. So one multiply-add converts both.
+constexpr float kCodeScale = 64.0f;
+__device__ __forceinline__ BFloat16x2 centered_byte(uint32_t word, uint32_t index) {
+  const uint32_t twice = __byte_perm(word, 0, 0x4040u | index * 0x101u);
+  const BFloat16x2 unit = BFloat16x2::from_word(0x7d007f00u);  // 2^127 and 2^123
+  return multiply_add(BFloat16x2::from_word(twice & 0x00f0000fu), unit,
+                      BFloat16x2(-kCenter / kCodeScale));
 }
 
-/// The values of columns 2 t and 2 t + 1 of eight, whose codes are the bytes of `word`.
+/// The values of columns 2 t and 2 t + 1 of eight, whose codes are the bytes of `word`. Beside busy
+/// tensor cores a warp scheduler issues little more than one instruction in four cycles: those of
+/// bfloat16 take four, of which the last rounds code * scale + zero once.
 template <class T, class S, class Grid>
 __device__ __forceinline__ uint32_t values_of_lane(const Grid& grid, uint32_t word) {
-  const uint32_t byte = __byte_perm(word, 0, 0x4440u | threadIdx.x % 4);
-  // The second code to the upper half.
-  return value_pair_rounded_once<T, S>(grid, byte * 0x1001u);
+  const uint32_t t = threadIdx.x % 4;
+  if constexpr (std::is_same_v<T, BFloat16> && !Grid::kIsSymmetric) {
+    // Exact: a scale of 2^122 is no weight's.
+    const BFloat16x2 scale(kCodeScale * grid.scale);
+    return multiply_add(centered_byte(word, t), scale, BFloat16x2(grid.zero_point)).word;
+  } else {
+    const uint32_t byte = __byte_perm(word, 0, 0x4440u | t);
+    return value_pair<T, S>(grid, byte * 0x1001u);  // the second code to the upper half
+  }
 }
 
 /// Adds the products of a chunk's weights and input, asynchronously: when it returns those of its

@@ -52,6 +52,7 @@ __device__ __forceinline__ void leave_registers() {
 #define NIBBLE_SUMS_32(s, i) NIBBLE_SUMS_16(s, i), NIBBLE_SUMS_16(s, (i) + 16)
 #define NIBBLE_SUMS_64(s, i) NIBBLE_SUMS_32(s, i), NIBBLE_SUMS_32(s, (i) + 32)
 #define NIBBLE_SUMS_80(s, i) NIBBLE_SUMS_64(s, i), NIBBLE_SUMS_16(s, (i) + 64)
+#define NIBBLE_SUMS_96(s, i) NIBBLE_SUMS_64(s, i), NIBBLE_SUMS_32(s, (i) + 64)
 #define NIBBLE_SUMS_128(s, i) NIBBLE_SUMS_64(s, i), NIBBLE_SUMS_64(s, (i) + 64)
 
 #define NIBBLE_NAMES_8 "%0, %1, %2, %3, %4, %5, %6, %7"
@@ -68,9 +69,12 @@ __device__ __forceinline__ void leave_registers() {
   NIBBLE_NAMES_64       \
   ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79"
 
+#define NIBBLE_NAMES_96 \
+  NIBBLE_NAMES_80       \
+  ", %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+
 #define NIBBLE_NAMES_128                                                                         \
-  NIBBLE_NAMES_80                                                                                \
-  ", %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"             \
+  NIBBLE_NAMES_96                                                                                \
   ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111" \
   ", %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, " \
   "%127"
@@ -83,12 +87,13 @@ __device__ __forceinline__ void leave_registers() {
       : NIBBLE_SUMS_##count(sums, 0)                                                            \
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b))
 
-#define NIBBLE_PRODUCTS(type)                                                         \
-  if constexpr (n == 16) NIBBLE_PRODUCT(16, type, 8, "{%8, %9, %10, %11}, %12");      \
-  if constexpr (n == 32) NIBBLE_PRODUCT(32, type, 16, "{%16, %17, %18, %19}, %20");   \
-  if constexpr (n == 64) NIBBLE_PRODUCT(64, type, 32, "{%32, %33, %34, %35}, %36");   \
-  if constexpr (n == 128) NIBBLE_PRODUCT(128, type, 64, "{%64, %65, %66, %67}, %68"); \
-  if constexpr (n == 160) NIBBLE_PRODUCT(160, type, 80, "{%80, %81, %82, %83}, %84"); \
+#define NIBBLE_PRODUCTS(type)                                                          \
+  if constexpr (n == 16) NIBBLE_PRODUCT(16, type, 8, "{%8, %9, %10, %11}, %12");       \
+  if constexpr (n == 32) NIBBLE_PRODUCT(32, type, 16, "{%16, %17, %18, %19}, %20");    \
+  if constexpr (n == 64) NIBBLE_PRODUCT(64, type, 32, "{%32, %33, %34, %35}, %36");    \
+  if constexpr (n == 128) NIBBLE_PRODUCT(128, type, 64, "{%64, %65, %66, %67}, %68");  \
+  if constexpr (n == 160) NIBBLE_PRODUCT(160, type, 80, "{%80, %81, %82, %83}, %84");  \
+  if constexpr (n == 192) NIBBLE_PRODUCT(192, type, 96, "{%96, %97, %98, %99}, %100"); \
   if constexpr (n == 256) NIBBLE_PRODUCT(256, type, 128, "{%128, %129, %130, %131}, %132");
 
 /// `sums` are n / 2, `b` is described by describe_swizzled(). Neither a nor sums may be touched
@@ -96,7 +101,7 @@ __device__ __forceinline__ void leave_registers() {
 template <class T, int n>
 __device__ __forceinline__ void multiply_add_async(float* sums, const uint32_t (&a)[4],
                                                    uint64_t b) {
-  static_assert(n == 16 || n == 32 || n == 64 || n == 128 || n == 160 || n == 256);
+  static_assert(n == 16 || n == 32 || n == 64 || n == 128 || n == 160 || n == 192 || n == 256);
   if constexpr (std::is_same_v<T, BFloat16>) {
     NIBBLE_PRODUCTS("bf16")
   } else {
@@ -108,12 +113,14 @@ __device__ __forceinline__ void multiply_add_async(float* sums, const uint32_t (
 #undef NIBBLE_PRODUCTS
 #undef NIBBLE_PRODUCT
 #undef NIBBLE_NAMES_128
+#undef NIBBLE_NAMES_96
 #undef NIBBLE_NAMES_80
 #undef NIBBLE_NAMES_64
 #undef NIBBLE_NAMES_32
 #undef NIBBLE_NAMES_16
 #undef NIBBLE_NAMES_8
 #undef NIBBLE_SUMS_128
+#undef NIBBLE_SUMS_96
 #undef NIBBLE_SUMS_80
 #undef NIBBLE_SUMS_64
 #undef NIBBLE_SUMS_32
