@@ -49,7 +49,8 @@ Tensor EmbeddingImpl::forward(const Tensor& ids) const {
                  ", the model's vocabulary from 0 to ", rows() - 1);
   }
   if (is_int8()) {
-    return ops::int8_embedding(int8_weight.codes, int8_weight.scales, ids, compute_dtype_);
+    return ops::int8_embedding(int8_weight.codes, int8_weight.scales, ids.to(at::kLong),
+                               compute_dtype_);
   }
   constexpr int64_t kNoPadding = -1;
   const Tensor values = at::embedding(weight, ids, padding_id_.value_or(kNoPadding));

@@ -126,6 +126,8 @@ void advance_token(const Tensor& next, const Tensor& token, const Tensor& positi
                    (history.device() == next.device() || history.is_pinned()),
                "history must be contiguous int64 on ", next.device(), " or pinned, got ",
                history.scalar_type(), " ", history.sizes(), " on ", history.device());
+  NIBBLE_CHECK(next.is_cpu() || next.is_cuda(), "advance_token runs on the CPU and on CUDA, got ",
+               next.device());
   kernels::AdvanceTokenParams params;
   params.next = next.const_data_ptr<int64_t>();
   params.token = token.mutable_data_ptr<int64_t>();

@@ -4,7 +4,8 @@
 
 /// A kernel that launch_overlapping() starts may begin while the one before it on the stream still
 /// runs. Each such kernel calls wait_for_previous() before it reads or writes anything that another
-/// kernel writes. Before sm_90 kernels follow each other and all of this does nothing.
+/// kernel writes; what is only brought into a cache may be read earlier. Before sm_90 kernels
+/// follow each other and all of this does nothing.
 namespace nibble::kernels::cuda {
 
 /// Lets the next kernel begin once every block of this one has called it.
