@@ -2,11 +2,11 @@
 #include <nibble/ops/decode.h>
 
 #include <ATen/Functions.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/library.h>
 
 #include "decode_checks.h"
 #include "fake_quant_calls.h"
+#include "find_operator.h"
 #include "launch.h"
 #include "product.h"
 
@@ -89,27 +89,23 @@ Tensor greedy_token_cuda(const Tensor& logits) {
   return token;
 }
 
-template <class Signature>
-auto find(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
-}
-
 }  // namespace
 
 Tensor add_rms_norm(Tensor& residual, const OptionalTensor& update, const Tensor& weight,
                     double eps) {
   static const auto op =
-      find<Tensor(Tensor&, const OptionalTensor&, const Tensor&, double)>("nibble::add_rms_norm");
+      find_operator<Tensor(Tensor&, const OptionalTensor&, const Tensor&, double)>(
+          "nibble::add_rms_norm");
   return op.call(residual, update, weight, eps);
 }
 
 Tensor gated_silu(const Tensor& gate, const Tensor& up) {
-  static const auto op = find<Tensor(const Tensor&, const Tensor&)>("nibble::gated_silu");
+  static const auto op = find_operator<Tensor(const Tensor&, const Tensor&)>("nibble::gated_silu");
   return op.call(gate, up);
 }
 
 Tensor greedy_token(const Tensor& logits) {
-  static const auto op = find<Tensor(const Tensor&)>("nibble::greedy_token");
+  static const auto op = find_operator<Tensor(const Tensor&)>("nibble::greedy_token");
   return op.call(logits);
 }
 

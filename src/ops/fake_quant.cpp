@@ -1,11 +1,11 @@
 #include <nibble/core/error.h>
 #include <nibble/ops/fake_quant.h>
 
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include "fake_quant_calls.h"
+#include "find_operator.h"
 
 namespace nibble::ops {
 namespace {
@@ -118,11 +118,6 @@ Tensor fake_quantize_activation_autograd(const Tensor& x, OptionalDtype value_dt
   if (records_gradient(x)) return FakeQuantizeActivation::apply(x, value_dtype);
   at::AutoDispatchBelowADInplaceOrView below_autograd;
   return fake_quantize_activation(x, value_dtype);
-}
-
-template <class Signature>
-auto find_operator(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
 }
 
 }  // namespace

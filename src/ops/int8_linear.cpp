@@ -1,13 +1,13 @@
 #include <nibble/core/error.h>
 #include <nibble/ops/fake_quant.h>
 
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <utility>
 
 #include "fake_quant_calls.h"
+#include "find_operator.h"
 #include "launch.h"
 #include "product.h"
 
@@ -99,11 +99,6 @@ Tensor int8_dynamic_quantized_linear_autograd(const Tensor& x, const Tensor& pac
   if (records_gradient(x, bias)) return fake_quantize_and_multiply(x, packed, scales, bias);
   at::AutoDispatchBelowADInplaceOrView below_autograd;
   return int8_dynamic_quantized_linear(x, packed, scales, bias);
-}
-
-template <class Signature>
-auto find_operator(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include <nibble/core/error.h>
 #include <nibble/ops/int8_weight_linear.h>
 
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "fake_quant_calls.h"
+#include "find_operator.h"
 #include "launch.h"
 #include "product.h"
 
@@ -142,18 +142,16 @@ Tensor checked_int8_embedding(const Tensor& codes, const Tensor& scales, const T
 Tensor int8_embedding(const Tensor& codes, const Tensor& scales, const Tensor& ids,
                       at::ScalarType dtype) {
   static const auto op =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow("nibble::int8_embedding", "")
-          .typed<Tensor(const Tensor&, const Tensor&, const Tensor&, at::ScalarType)>();
+      find_operator<Tensor(const Tensor&, const Tensor&, const Tensor&, at::ScalarType)>(
+          "nibble::int8_embedding");
   return op.call(codes, scales, ids, dtype);
 }
 
 Tensor int8_weight_linear(const Tensor& x, const Tensor& codes, const Tensor& scales,
                           const OptionalTensor& bias) {
   static const auto op =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow("nibble::int8_weight_linear", "")
-          .typed<Tensor(const Tensor&, const Tensor&, const Tensor&, const OptionalTensor&)>();
+      find_operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const OptionalTensor&)>(
+          "nibble::int8_weight_linear");
   return op.call(x, codes, scales, bias);
 }
 

@@ -3,10 +3,10 @@
 #include <nibble/ops/fake_quant.h>
 
 #include <ATen/Functions.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/library.h>
 
 #include "decode_checks.h"
+#include "find_operator.h"
 #include "int4_operands.h"
 #include "launch.h"
 #include "product.h"
@@ -60,12 +60,10 @@ class SharedProducts {
   }
 
   bool fit_in_one_launch() const {
-    return count() <= kernels::kMostSharedProducts &&
-           kernels::can_run_quantized_linears(params_.data(), count());
+    return kernels::can_run_quantized_linears(params_.data(), count());
   }
   bool fit_in_one_launch(const kernels::TokenSource& source) const {
-    return count() <= kernels::kMostSharedProducts &&
-           kernels::can_run_quantized_linears(source, params_.data(), count());
+    return kernels::can_run_quantized_linears(source, params_.data(), count());
   }
 
   std::vector<Tensor> make_outputs() {
@@ -164,18 +162,13 @@ std::vector<Tensor> quantized_linears_autograd(const Tensor& x, at::TensorList p
   return quantized_linears(x, packed, scales, zeros, symmetric);
 }
 
-template <class Signature>
-auto find(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
-}
-
 }  // namespace
 
 std::vector<Tensor> quantized_linears(const Tensor& x, at::TensorList packed, at::TensorList scales,
                                       at::TensorList zeros, bool symmetric) {
   static const auto op =
-      find<std::vector<Tensor>(const Tensor&, at::TensorList, at::TensorList, at::TensorList,
-                               bool)>("nibble::quantized_linears");
+      find_operator<std::vector<Tensor>(const Tensor&, at::TensorList, at::TensorList,
+                                        at::TensorList, bool)>("nibble::quantized_linears");
   return op.call(x, packed, scales, zeros, symmetric);
 }
 
@@ -183,8 +176,8 @@ NormedProducts norm_quantized_linears(const Tensor& residual, const OptionalTens
                                       const Tensor& weight, double eps, at::TensorList packed,
                                       at::TensorList scales, at::TensorList zeros, bool symmetric) {
   static const auto op =
-      find<NormedProducts(const Tensor&, const OptionalTensor&, const Tensor&, double,
-                          at::TensorList, at::TensorList, at::TensorList, bool)>(
+      find_operator<NormedProducts(const Tensor&, const OptionalTensor&, const Tensor&, double,
+                                   at::TensorList, at::TensorList, at::TensorList, bool)>(
           "nibble::norm_quantized_linears");
   return op.call(residual, update, weight, eps, packed, scales, zeros, symmetric);
 }
@@ -192,9 +185,9 @@ NormedProducts norm_quantized_linears(const Tensor& residual, const OptionalTens
 std::vector<Tensor> gated_quantized_linears(const Tensor& gate, const Tensor& up,
                                             at::TensorList packed, at::TensorList scales,
                                             at::TensorList zeros, bool symmetric) {
-  static const auto op =
-      find<std::vector<Tensor>(const Tensor&, const Tensor&, at::TensorList, at::TensorList,
-                               at::TensorList, bool)>("nibble::gated_quantized_linears");
+  static const auto op = find_operator<std::vector<Tensor>(
+      const Tensor&, const Tensor&, at::TensorList, at::TensorList, at::TensorList, bool)>(
+      "nibble::gated_quantized_linears");
   return op.call(gate, up, packed, scales, zeros, symmetric);
 }
 
