@@ -33,14 +33,18 @@ __device__ __forceinline__ void cluster_barrier() {
 #endif
 }
 
+/// The address in block `block` of the cluster of what this one has at `address`, in shared memory.
+__device__ __forceinline__ uint32_t address_in_cluster(uint32_t address, uint32_t block) {
+  uint32_t result;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(result) : "r"(address), "r"(block));
+  return result;
+}
+
 /// What block `block` of the cluster has where this one has `*shared`, in shared memory.
 template <class V>
 __device__ __forceinline__ V load_from_cluster(const V* shared, [[maybe_unused]] uint32_t block) {
 #if __CUDA_ARCH__ >= 900
-  uint32_t address;
-  asm("mapa.shared::cluster.u32 %0, %1, %2;"
-      : "=r"(address)
-      : "r"(shared_address(shared)), "r"(block));
+  const uint32_t address = address_in_cluster(shared_address(shared), block);
   V value;
   if constexpr (std::is_same_v<V, float>) {
     asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(value) : "r"(address) : "memory");
@@ -54,12 +58,6 @@ __device__ __forceinline__ V load_from_cluster(const V* shared, [[maybe_unused]]
 #endif
 }
 
-/// The address in block `block` of the cluster of what this one has at `address`, in shared memory.
-__device__ __forceinline__ uint32_t address_in_cluster(uint32_t address, uint32_t block) {
-  uint32_t result;
-  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(result) : "r"(address), "r"(block));
-  return result;
-}
 /// Stores four values at an address that address_in_cluster() gave.
 __device__ __forceinline__ void store_in_cluster(uint32_t address, const float* values) {
   asm volatile("st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(address), "f"(values[0]),

@@ -98,8 +98,7 @@ struct WarpgroupProduct {
   bool stores_octets;  ///< rows are a multiple of 8 and the output is aligned to 16 bytes
 };
 
-/// The first of a block's stages: blocks of a cluster, one below the other in the grid, share a
-/// tile.
+/// The first of a block's stages: the blocks of a cluster, neighbours in the grid, share a tile.
 template <class Tile>
 __device__ __forceinline__ uint32_t first_stage(const WarpgroupProduct& p) {
   return Tile::kCanShare ? cluster_place().block * p.stages : 0;
